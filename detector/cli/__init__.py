@@ -1,0 +1,95 @@
+"""The command line: one module per command, each with a function ``command`` that typer reads.
+
+What a command needs at run time is imported inside it, so that ``detector --help`` stays fast.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from detector import __version__
+
+#: Command name, and the module of this package that holds it; the order is the order of the help.
+COMMANDS = {
+    "demo": "demo",
+    "init": "init",
+    "check-config": "check_config",
+    "run": "run",
+    "forecast": "forecast",
+    "render": "render",
+    "simulate": "simulate",
+    "purge": "purge",
+}
+
+_EPILOG = (
+    "Exit codes: 0 ok, 1 some queries failed, 2 bad configuration or usage, 3 Prometheus unreachable, "
+    "4 Pushgateway unreachable or refused, 5 state unusable."
+)
+
+
+class _Commands(TyperGroup):
+    """A group that turns our own errors into one message and an exit code."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except Exception as error:
+            from detector.errors import DetectorError
+
+            if not isinstance(error, DetectorError):
+                raise
+            typer.echo(str(error), err=True)
+            raise typer.Exit(error.exit_code) from error
+
+
+app = typer.Typer(
+    name="detector",
+    cls=_Commands,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=_EPILOG,
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"detector {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _detector(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Read metrics from Prometheus, forecast them, and warn before an objective is missed."""
+
+
+def _register() -> None:
+    for name, module_name in COMMANDS.items():
+        full_name = f"{__name__}.{module_name}"
+        if importlib.util.find_spec(full_name) is None:
+            continue
+        module = importlib.import_module(full_name)
+        app.command(name, epilog=getattr(module, "EPILOG", None))(module.command)
+
+
+_register()
+
+
+def main() -> None:
+    """Run the command line and leave with its exit code."""
+    try:
+        app()
+    except BrokenPipeError:  # `detector … | head`: the reader has what it wanted
+        sys.stderr.close()
+        raise SystemExit(0) from None
