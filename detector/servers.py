@@ -3,280 +3,47 @@
 Each runs on a free loopback port with its data in a directory of its own; none of the services the
 distribution may have installed is used or touched. ``with`` starts and stops one::
 
-    with Prometheus(prometheus_config(jobs={"node": "127.0.0.1:9100"})) as server:
+    with Prometheus(prometheus_config({"node": "127.0.0.1:9100"})) as server:
         requests.get(server.url + "/api/v1/query", params={"query": "up"})
-
-A child never outlives us: ``stop`` ends it, leaving the interpreter ends it, and on Linux the kernel ends it
-when this process is killed.
 """
 
 from __future__ import annotations
 
-import atexit
-import contextlib
-import ctypes
-import http.client
-import os
-import shutil
-import signal
 import socket
-import subprocess
-import sys
-import tempfile
-import threading
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import FrameType
-from typing import Any, Self, TypeVar
+from typing import Any
 
-from detector.errors import DetectorError
+from detector.child import (
+    PACKAGES,
+    Server,
+    ServerError,
+    answers,
+    find_program,
+    free_port,
+    stop_all,
+    stopping_on_signals,
+    wait_until,
+)
 
-_T = TypeVar("_T")
-
-READY_SECONDS = 30.0
-#: How long a server may take to leave after SIGTERM before it is killed.
-GRACE_SECONDS = 10.0
-_PORT_ATTEMPTS = 5
-_PR_SET_PDEATHSIG = 1  # linux/prctl.h
-
-#: Program, and the Debian package that brings it.
-PACKAGES = {
-    "prometheus": "prometheus",
-    "promtool": "prometheus",
-    "prometheus-alertmanager": "prometheus-alertmanager",
-    "amtool": "prometheus-alertmanager",
-    "prometheus-pushgateway": "prometheus-pushgateway",
-    "prometheus-node-exporter": "prometheus-node-exporter",
-    "redis-server": "redis-server",
-}
-
-_running: set[Server] = set()
-_running_lock = threading.Lock()
-
-
-class ServerError(DetectorError):
-    """A server program is missing, or did not start."""
-
-
-def find_program(name: str) -> Path:
-    """Path of a server program: ``$DETECTOR_TOOLS``, then PATH, then the checkout's ``.tools/bin``.
-
-    Raises
-    ------
-    ServerError
-        When it is nowhere, naming the Debian package that has it.
-    """
-    places = [os.environ.get("DETECTOR_TOOLS", ""), os.environ.get("PATH", "")]
-    places.append(str(Path(__file__).resolve().parents[1] / ".tools" / "bin"))
-    for place in places:
-        found = shutil.which(name, path=place) if place else None
-        if found:
-            return Path(found)
-    package = PACKAGES.get(name, name)
-    raise ServerError(
-        f"{name} was not found on PATH: run `make setup` in a checkout, or install the Debian package "
-        f"{package}, or set DETECTOR_TOOLS to the folder that holds it"
-    )
-
-
-def free_port() -> int:
-    """Return a loopback TCP port that nothing listens on at the moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def wait_until(condition: Callable[[], _T], *, within: float = 30.0, what: str = "the condition") -> _T:
-    """Call ``condition`` until its answer is true and return that answer.
-
-    Raises
-    ------
-    TimeoutError
-        After ``within`` seconds, naming ``what`` was waited for.
-
-    >>> wait_until(lambda: "ready", within=1.0)
-    'ready'
-    """
-    deadline = time.monotonic() + within
-    pause = 0.01
-    while True:
-        answer = condition()
-        if answer:
-            return answer
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"{what} did not happen within {within:g} s")
-        time.sleep(pause)
-        pause = min(pause * 1.5, 0.2)
-
-
-class Server:
-    """One server process; the subclasses say which program, which arguments and when it is ready.
-
-    Parameters
-    ----------
-    port
-        Loopback port; a free one when not given. A restart keeps it.
-    directory
-        Where the server keeps its data and log; a temporary directory, removed on ``stop``, when not given.
-    flags
-        Further command-line arguments, as they are.
-    """
-
-    program: str
-    scheme = "http"
-
-    def __init__(
-        self, *, port: int | None = None, directory: Path | None = None, flags: Sequence[str] = ()
-    ) -> None:
-        self._fixed_port = port
-        self.port = port or free_port()
-        self.flags = tuple(flags)
-        self._own_directory = directory is None
-        self.directory = Path(directory or tempfile.mkdtemp(prefix=f"detector-{self.program}-"))
-        self.directory.mkdir(parents=True, exist_ok=True)
-        self._process: subprocess.Popen[bytes] | None = None
-
-    # -- what a subclass says
-
-    def arguments(self) -> list[str]:
-        """Return the program's arguments for the current port and directory."""
-        raise NotImplementedError
-
-    def is_ready(self) -> bool:
-        """Whether the server answers."""
-        raise NotImplementedError
-
-    # -- address and process
-
-    @property
-    def address(self) -> str:
-        """Host and port, as in a Prometheus target."""
-        return f"127.0.0.1:{self.port}"
-
-    @property
-    def url(self) -> str:
-        """Where the server answers, without a trailing slash."""
-        return f"{self.scheme}://{self.address}"
-
-    @property
-    def pid(self) -> int | None:
-        """Process id, or None when it is not running."""
-        return self._process.pid if self.running and self._process else None
-
-    @property
-    def running(self) -> bool:
-        """Whether the process lives (a paused one does)."""
-        return self._process is not None and self._process.poll() is None
-
-    def start(self) -> Self:
-        """Start and wait until ready; a stopped or killed server starts again on its port, with its data.
-
-        Raises
-        ------
-        ServerError
-            When the program is missing, ends at once, or is not ready within 30 s; with its last log lines.
-        """
-        if self.running:
-            return self
-        attempts = _PORT_ATTEMPTS if self._fixed_port is None else 1
-        for attempt in range(attempts):
-            self._spawn()
-            if self._wait_ready():
-                self._fixed_port = self.port
-                return self
-            log = self.log_tail()
-            self._end(signal.SIGKILL)
-            if attempt + 1 == attempts or "address already in use" not in log.lower():
-                raise ServerError(f"{self.program} did not become ready on {self.address}; its log ends:\n{log}")
-            self.port = free_port()
-        raise AssertionError("unreachable")
-
-    def stop(self) -> None:
-        """End the server, politely first, and remove its temporary directory."""
-        self._end(signal.SIGTERM)
-        if self._own_directory:
-            shutil.rmtree(self.directory, ignore_errors=True)
-
-    def kill(self) -> None:
-        """SIGKILL, as a crash would; the data stay, and ``start`` brings the server back."""
-        self._end(signal.SIGKILL)
-
-    def restart(self) -> Self:
-        """End the server politely and start it again on its port, with its data."""
-        self._end(signal.SIGTERM)
-        self.directory.mkdir(parents=True, exist_ok=True)
-        return self.start()
-
-    def pause(self) -> None:
-        """SIGSTOP: connections are accepted by the kernel, nothing answers."""
-        self._signal(signal.SIGSTOP)
-
-    def resume(self) -> None:
-        """SIGCONT after ``pause``."""
-        self._signal(signal.SIGCONT)
-
-    def reload(self) -> None:
-        """SIGHUP: Prometheus and Alertmanager read their files again."""
-        self._signal(signal.SIGHUP)
-
-    def log_tail(self, lines: int = 15) -> str:
-        """Return the last lines the server wrote."""
-        path = self.directory / "server.log"
-        if not path.exists():
-            return ""
-        return "\n".join(path.read_text(errors="replace").splitlines()[-lines:])
-
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(self, *error: object) -> None:
-        self.stop()
-
-    # -- how
-
-    def _spawn(self) -> None:
-        command = [str(find_program(self.program)), *self.arguments(), *self.flags]
-        with (self.directory / "server.log").open("ab") as log:
-            self._process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                cwd=self.directory,
-                start_new_session=True,  # Ctrl-C reaches us, and we end our children in order
-                preexec_fn=_die_with_parent(),
-            )
-        with _running_lock:
-            _running.add(self)
-
-    def _wait_ready(self) -> bool:
-        deadline = time.monotonic() + READY_SECONDS
-        while self.running and time.monotonic() < deadline:
-            # The second look at the process: on a port somebody else took, theirs would answer.
-            if self.is_ready() and self.running:
-                return True
-            time.sleep(0.02)
-        return False
-
-    def _signal(self, number: signal.Signals) -> None:
-        if self.running and self._process:
-            os.killpg(self._process.pid, number)
-
-    def _end(self, number: signal.Signals) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            if self.running:
-                self._signal(number)
-                self._signal(signal.SIGCONT)  # a paused process would never see SIGTERM
-        if self._process is not None:
-            try:
-                self._process.wait(GRACE_SECONDS)
-            except subprocess.TimeoutExpired:
-                with contextlib.suppress(ProcessLookupError):
-                    self._signal(signal.SIGKILL)
-                self._process.wait()
-        with _running_lock:
-            _running.discard(self)
+__all__ = [
+    "PACKAGES",
+    "Alertmanager",
+    "NodeExporter",
+    "Prometheus",
+    "Pushgateway",
+    "Redis",
+    "Server",
+    "ServerError",
+    "alertmanager_config",
+    "answers",
+    "find_program",
+    "free_port",
+    "prometheus_config",
+    "stop_all",
+    "stopping_on_signals",
+    "wait_until",
+]
 
 
 class Prometheus(Server):
@@ -304,7 +71,7 @@ class Prometheus(Server):
         """Replace the configuration file; ``reload`` makes a running server read it."""
         self.config_file.write_text(config)
 
-    def arguments(self) -> list[str]:
+    def _arguments(self) -> list[str]:
         return [
             f"--config.file={self.config_file}",
             f"--storage.tsdb.path={self.data}",
@@ -313,7 +80,7 @@ class Prometheus(Server):
             "--web.enable-lifecycle",
         ]
 
-    def is_ready(self) -> bool:
+    def _answers(self) -> bool:
         return answers(self.port, "/-/ready")
 
 
@@ -333,14 +100,14 @@ class Pushgateway(Server):
         super().__init__(port=port, directory=directory, flags=flags)
         self.persistence = Path(persistence) if persistence else self.directory / "metrics"
 
-    def arguments(self) -> list[str]:
+    def _arguments(self) -> list[str]:
         return [
             f"--web.listen-address={self.address}",
             f"--persistence.file={self.persistence}",
             "--persistence.interval=1s",
         ]
 
-    def is_ready(self) -> bool:
+    def _answers(self) -> bool:
         return answers(self.port, "/-/ready")
 
 
@@ -361,7 +128,7 @@ class Alertmanager(Server):
         self.config_file = self.directory / "alertmanager.yml"
         self.config_file.write_text(config)
 
-    def arguments(self) -> list[str]:
+    def _arguments(self) -> list[str]:
         return [
             f"--config.file={self.config_file}",
             f"--storage.path={self.directory / 'data'}",
@@ -369,7 +136,7 @@ class Alertmanager(Server):
             "--cluster.listen-address=",
         ]
 
-    def is_ready(self) -> bool:
+    def _answers(self) -> bool:
         return answers(self.port, "/-/ready")
 
 
@@ -378,10 +145,10 @@ class NodeExporter(Server):
 
     program = "prometheus-node-exporter"
 
-    def arguments(self) -> list[str]:
+    def _arguments(self) -> list[str]:
         return [f"--web.listen-address={self.address}"]
 
-    def is_ready(self) -> bool:
+    def _answers(self) -> bool:
         return answers(self.port, "/")
 
 
@@ -396,7 +163,7 @@ class Redis(Server):
         """Broker URL."""
         return f"redis://{self.address}/0"
 
-    def arguments(self) -> list[str]:
+    def _arguments(self) -> list[str]:
         return [
             *("--bind", "127.0.0.1"),
             *("--port", str(self.port)),
@@ -405,7 +172,7 @@ class Redis(Server):
             *("--appendonly", "no"),
         ]
 
-    def is_ready(self) -> bool:
+    def _answers(self) -> bool:
         try:
             with socket.create_connection(("127.0.0.1", self.port), timeout=1.0) as connection:
                 connection.sendall(b"PING\r\n")
@@ -465,61 +232,3 @@ def alertmanager_config(webhook_url: str, *, group_by: Sequence[str] = ("...",))
         ],
     }
     return yaml.safe_dump(config, sort_keys=False)
-
-
-def answers(port: int, path: str, *, timeout: float = 1.0) -> bool:
-    """Whether a loopback HTTP server answers ``path`` with 200; proxies in the environment play no part."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
-    try:
-        connection.request("GET", path)
-        return connection.getresponse().status == 200
-    except (OSError, http.client.HTTPException):
-        return False
-    finally:
-        connection.close()
-
-
-@atexit.register
-def stop_all() -> None:
-    """Stop every server this process started and has not stopped."""
-    with _running_lock:
-        remaining = list(_running)
-    for server in remaining:
-        server.stop()
-
-
-@contextlib.contextmanager
-def stopping_on_signals(*numbers: signal.Signals) -> Iterator[None]:
-    """Turn SIGTERM (and SIGHUP) into ``SystemExit``, so that ``with`` blocks stop their servers.
-
-    Python does this for SIGINT by itself (``KeyboardInterrupt``). Call it in the main thread.
-    """
-
-    def leave(number: int, frame: FrameType | None) -> None:
-        raise SystemExit(128 + number)
-
-    numbers = numbers or (signal.SIGTERM, signal.SIGHUP)
-    before = {number: signal.signal(number, leave) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _die_with_parent() -> Callable[[], None] | None:
-    """Return what the child does before exec: ask the kernel to kill it when we die.
-
-    The kernel watches the *thread* that forked, so a thread other than the main one cannot ask for this.
-    """
-    if sys.platform != "linux" or threading.current_thread() is not threading.main_thread():
-        return None
-    libc = ctypes.CDLL(None, use_errno=True)
-    parent = os.getpid()
-
-    def ask() -> None:
-        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:  # we died between fork and the call
-            os._exit(1)
-
-    return ask

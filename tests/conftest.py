@@ -34,7 +34,7 @@ def _own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @pytest.fixture
 def prometheus(request: pytest.FixtureRequest) -> Callable[..., Prometheus]:
-    """Start a Prometheus: ``prometheus(config_text, data=…, retention=…, flags=…)``; stopped with the test."""
+    """Start a Prometheus: ``prometheus(config_text, data=…, retention=…, flags=…)``."""
 
     def start(config: str = "", **options: Any) -> Prometheus:
         server = Prometheus(config, **options)

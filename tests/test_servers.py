@@ -112,7 +112,7 @@ def test_a_paused_server_can_be_stopped() -> None:
 def test_a_bad_configuration_fails_at_once_and_shows_the_log() -> None:
     server = Prometheus("nonsense: [")
     began = time.monotonic()
-    with pytest.raises(ServerError, match="prometheus did not become ready") as caught:
+    with pytest.raises(ServerError, match="prometheus is not ready") as caught:
         server.start()
     server.stop()
     assert "yaml" in str(caught.value)
@@ -179,7 +179,9 @@ def test_the_children_end_with_their_parent(number: signal.Signals) -> None:
 def test_stopping_ours_leaves_a_foreign_server_alone() -> None:
     with Redis() as theirs:
         subprocess.run(
-            [sys.executable, "-c", "from detector.servers import Redis; Redis().start()"], check=True, timeout=60
+            [sys.executable, "-c", "from detector.servers import Redis; Redis().start()"],
+            check=True,
+            timeout=60,
         )
         assert theirs.is_ready()
 
