@@ -1,0 +1,33 @@
+# Bare `make` lists what there is.
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint bench clean lock
+
+PYTHON := .venv/bin/python
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+
+help:
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+setup: ## bring the servers and make .venv from requirements.lock
+	@scripts/setup.sh
+
+demo: setup ## forecast a failing platform until Ctrl-C; ONCE=1 ends after both alerts, SEED=n repeats one
+	@$(PYTHON) -m detector demo $(if $(ONCE),--once) $(if $(SEED),--seed $(SEED))
+
+test: setup ## run every test, on two processes
+	$(PYTHON) -m pytest -n 2 --dist worksteal $(ARGS)
+
+lint: setup ## ruff, its formatter, and mypy --strict
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m ruff format --check .
+	$(PYTHON) -m mypy
+
+bench: setup ## replay simulated platforms and score the forecasts against the truth
+	$(PYTHON) -m benchmarks $(ARGS)
+
+lock: setup ## resolve the dependencies anew into requirements.lock
+	scripts/lock.sh
+
+clean: ## remove caches, build products, .venv and .tools
+	rm -rf .venv .tools .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
