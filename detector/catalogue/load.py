@@ -69,9 +69,13 @@ def load_catalogue(path: str | Path | None = None) -> Catalogue:
 
     Without `path` the environment variable DETECTOR_CATALOGUE decides, and without that `day_trade`.
 
-    Raises:
-        ConfigError: the file cannot be read or has problems; it carries all of them, each with its line.
+    Raises
+    ------
+    ConfigError
+        The file cannot be read or has problems; it carries all of them, each with its line.
 
+    Examples
+    --------
     >>> load_catalogue("day_trade").query("ml_ensemble_accuracy").threshold
     0.93
     """
@@ -112,11 +116,14 @@ def _read(path: str | Path) -> tuple[str, str]:
 def parse_catalogue(text: str, file: str, environ: Mapping[str, str] | None = None) -> Catalogue:
     """Validate the text of a catalogue; `file` is the name its problems carry.
 
-    Raises:
-        ConfigError: with every problem of the text.
+    Raises
+    ------
+    ConfigError
+        With every problem of the text.
     """
     document = read_document(text, file)
     fill_in_environment(document, environ=environ)
+    _refuse_names(document)
     try:
         catalogue = Catalogue.model_validate(document.value)
     except ValidationError as error:
@@ -126,6 +133,18 @@ def parse_catalogue(text: str, file: str, environ: Mapping[str, str] | None = No
     document.raise_if_wrong()
     catalogue._origin = file
     return catalogue
+
+
+def _refuse_names(document: Document) -> None:
+    """A query's name is its key; `name` inside it is the model's own and no key of the file."""
+    queries = document.value.get("queries") if isinstance(document.value, dict) else None
+    for name, query in queries.items() if isinstance(queries, dict) else ():
+        if isinstance(query, dict) and "name" in query:
+            document.report(
+                ("queries", name, "name"),
+                "no such key (the name is the query's key)",
+                shown(query.pop("name")),
+            )
 
 
 def _collect(document: Document, error: ValidationError) -> None:
@@ -143,13 +162,19 @@ def _path(details: ErrorDetails, document: Document) -> yaml_document.Path:
     """The path in the file: pydantic's location without the tags of its unions."""
     path: yaml_document.Path = ()
     for part in details["loc"]:
-        if not (part in _UNION_TAGS and path[-1:] == ("pushgateway",) and (*path, part) not in document.lines):
+        if not (
+            part in _UNION_TAGS and path[-1:] == ("pushgateway",) and (*path, part) not in document.lines
+        ):
             path = (*path, part)
     return path
 
 
 def _report(document: Document, path: yaml_document.Path, details: ErrorDetails) -> None:
     kind = details["type"]
+    if path in document.unresolved:
+        return
+    if path[:1] == ("queries",) and path[2:] == ("name",) and path not in document.lines:
+        path = path[:2]
     if kind == "contradictions":
         for key, want, got in details["ctx"]["found"]:
             document.report((*path, *key.split(".")), want, got)
@@ -157,7 +182,13 @@ def _report(document: Document, path: yaml_document.Path, details: ErrorDetails)
         document.report(path, f"a known key{_suggestion(path)}", "an unknown one")
     else:
         got = "nothing" if kind == "missing" else shown(details["input"], path)
+        if kind in _BOUNDS and _is_duration(path):
+            got = format_duration(details["input"])
         document.report(path, _expected(path, details), got)
+
+
+def _is_duration(path: yaml_document.Path) -> bool:
+    return bool(_DURATION_KEYS.intersection(str(part) for part in path[-2:]))
 
 
 def _report_contradictions_beside(document: Document, name: str, keys: set[str]) -> None:
@@ -204,8 +235,7 @@ def _expected(path: yaml_document.Path, details: ErrorDetails) -> str:
     if kind in _BOUNDS:
         key, phrase = _BOUNDS[kind]
         bound = context[key]
-        named = _DURATION_KEYS.intersection(str(part) for part in path[-2:])
-        return phrase.format(format_duration(int(bound)) if named else f"{bound:g}")
+        return phrase.format(format_duration(int(bound)) if _is_duration(path) else f"{bound:g}")
     if "data_range" in path and kind in ("missing", "too_long", "too_short"):
         return "two entries, [low, high]"
     if kind == "expectation":

@@ -29,6 +29,8 @@ from detector.catalogue.durations import format_duration, parse_duration
 MIN_STEP_SECONDS = 15
 """Below the usual scrape interval a step only repeats samples."""
 
+MAX_SECONDS = 3653 * 86400
+
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,127}")
 _LABEL = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 CLOCKS = ("wall",)
@@ -40,12 +42,13 @@ def expectation(expected: str) -> PydanticCustomError:
 
 
 def _seconds(value: Any) -> int:
-    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
-        return value
-    seconds = parse_duration(value) if isinstance(value, str) else None
+    whole = isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    seconds = value if whole else parse_duration(value) if isinstance(value, str) else None
     if seconds is None:
         raise expectation("a duration such as 30s, 5m, 24h or 35d")
-    return seconds
+    if seconds > MAX_SECONDS:
+        raise expectation("a duration of ten years or less")
+    return int(seconds)
 
 
 def _number(value: Any) -> Any:
@@ -147,7 +150,8 @@ class Settings(Part):
     timezone: str = "UTC"
     prometheus: EndpointOrUrl = Field(default_factory=lambda: Endpoint(url="http://localhost:9090"))
     pushgateway: Annotated[
-        Annotated[EndpointOrUrl, Tag("one")] | Annotated[list[EndpointOrUrl], Field(min_length=1), Tag("several")],
+        Annotated[EndpointOrUrl, Tag("one")]
+        | Annotated[list[EndpointOrUrl], Field(min_length=1), Tag("several")],
         Discriminator(_one_or_several),
     ] = Field(default_factory=lambda: Endpoint(url="http://localhost:9091"))
     state_dir: Text | None = None
@@ -307,7 +311,10 @@ class Query(Part):
             raise PydanticCustomError(
                 "contradictions",
                 "{summary}",
-                {"summary": "; ".join(f"{key}: expected {want}, got {got}" for key, want, got in found), "found": found},
+                {
+                    "summary": "; ".join(f"{key}: expected {want}, got {got}" for key, want, got in found),
+                    "found": found,
+                },
             )
         return self
 
@@ -371,7 +378,9 @@ def _range_contradictions(query: Query) -> list[Contradiction]:
         return [("data_range", "[low, high] with low < high", _range_text(query))]
     found: list[Contradiction] = []
     if query.threshold is not None and not _inside(query, query.threshold):
-        found.append(("objective", f"a threshold inside data_range {_range_text(query)}", f"{query.threshold:g}"))
+        found.append(
+            ("objective", f"a threshold inside data_range {_range_text(query)}", f"{query.threshold:g}")
+        )
     level = query.threshold_alert_level
     own = query.threshold_alert and (query.threshold_alert.above, query.threshold_alert.below) != (None, None)
     if own and level is not None and not _inside(query, level[1]):
@@ -390,7 +399,9 @@ def _time_contradictions(query: Query) -> list[Contradiction]:
         shown = "[" + ", ".join(map(format_duration, query.horizons)) + "]"
         found.append(("horizons", "horizons in rising order, each once", shown))
     if query.history % step:
-        found.append(("history", f"a multiple of step {format_duration(step)}", format_duration(query.history)))
+        found.append(
+            ("history", f"a multiple of step {format_duration(step)}", format_duration(query.history))
+        )
     if query.history < max(query.horizons):
         want = f"at least the longest horizon {format_duration(max(query.horizons))}"
         found.append(("history", want, format_duration(query.history)))
@@ -407,7 +418,9 @@ def _alert_contradictions(query: Query) -> list[Contradiction]:
         side, _ = query.threshold_alert_level
         if (side == ">") != query.breach_above:
             want = "above" if query.breach_above else "below"
-            found.append(("threshold_alert", f"{want} (the breach's side)", "below" if side == "<" else "above"))
+            found.append(
+                ("threshold_alert", f"{want} (the breach's side)", "below" if side == "<" else "above")
+            )
     if query.alert is None:
         return found
     if query.objective is None:
