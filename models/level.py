@@ -1,0 +1,55 @@
+"""Profile plus level: the seasonal profile, moved by how far the recent past was from it.
+
+Shapes: n series, K origins, J look-back, H cells.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from models.base import Array32, Member, Origins
+from models.grid import DAY
+from models.panel import Panel
+from models.profile import cycles_of, profile_at, smooth
+
+MAX_BACK = 240  # cells looked back at most: bounds the work on fine grids
+
+
+class ProfileLevel(Member):
+    """``profile(o + h) + level(o) * decay(h)``.
+
+    ``level`` is the mean deviation from the profile with exponential weights of ``memory`` seconds. ``fade`` seconds
+    let it go back to the profile (``None``: it stays). ``which`` picks the season; -1 means no season: the profile
+    is zero and the level is the series' own, so that the member is a simple exponential smoothing.
+    """
+
+    def __init__(self, name: str, which: int, memory: int, fade: int | None) -> None:
+        self.name = name
+        self.which, self.memory, self.fade = which, memory, fade
+
+    def applies(self, panel: Panel) -> bool:
+        return len(panel.seasons) > self.which
+
+    def _predict(self, panel: Panel, fitted: Any, origins: Origins, horizon: int) -> Array32:
+        memory = max(1.0, self.memory / panel.step)
+        back = int(min(np.ceil(3 * memory), MAX_BACK, panel.T))
+        position = origins[:, None] + np.arange(-back, horizon)
+        if self.which < 0:
+            profile = np.zeros((panel.n, *position.shape), np.float32)
+        else:
+            season = panel.seasons[self.which]
+            cycles = cycles_of(season, DAY / panel.step)
+            profile = profile_at(smooth(panel.values), position, origins, season, cycles)
+        past = position[:, :back]
+        deviation = np.where(past >= 0, panel.values[:, np.maximum(past, 0)], np.nan) - profile[:, :, :back]
+        weight = np.exp(-np.arange(back - 1, -1, -1) / memory).astype(np.float32)
+        there = np.isfinite(deviation)
+        total = np.where(there, deviation, 0) @ weight
+        mass = there.astype(np.float32) @ weight
+        with np.errstate(invalid="ignore", divide="ignore"):
+            level = total / mass
+        h = np.arange(1, horizon + 1)
+        decay = np.ones(horizon) if self.fade is None else np.exp(-h * panel.step / self.fade)
+        return profile[:, :, back:] + level[:, :, None] * decay.astype(np.float32)

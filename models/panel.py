@@ -1,0 +1,82 @@
+"""One block of series on a uniform grid, with its gaps filled for fitting.
+
+Shapes: n series, T columns. NaN on the left of a row means that the series began later.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.grid import DAY, WEEK
+
+Float = NDArray[np.float64]
+
+# A season is used from this many whole cycles on: one to learn from, one to check against.
+MIN_CYCLES = 2
+
+
+@dataclass(frozen=True)
+class Panel:
+    """``values [n, T]`` filled (NaN only before a series begins), ``observed [n, T]`` what was there,
+    ``seasons``: cycle lengths in cells that fit into T, shortest first."""
+
+    values: NDArray[np.float32]
+    observed: Float
+    step: int
+    seasons: tuple[int, ...]
+
+    @property
+    def n(self) -> int:
+        return int(self.values.shape[0])
+
+    @property
+    def T(self) -> int:
+        return int(self.values.shape[1])
+
+
+def season_lengths(seasons: tuple[int, ...] | None, step: int, T: int) -> tuple[int, ...]:
+    """Cycle lengths in cells that divide evenly and of which ``T`` holds at least two; ``seasons`` in seconds,
+    ``None`` means a day and a week."""
+    wanted = (DAY, WEEK) if seasons is None else tuple(sorted(seasons))
+    return tuple(s // step for s in wanted if s % step == 0 and s // step >= 4 and MIN_CYCLES * (s // step) <= T)
+
+
+def coarsen(values: Float, width: int) -> Float:
+    """Means of ``width`` columns, aligned to the right end; NaN where fewer than half of the columns are there.
+
+    >>> coarsen(np.array([[9.0, 1.0, 3.0, 5.0, 7.0]]), 2)
+    array([[2., 6.]])
+    """
+    if width == 1:
+        return values
+    n, T = values.shape
+    cells = T // width
+    blocks = values[:, T - cells * width :].reshape(n, cells, width)
+    there = np.isfinite(blocks)
+    count = there.sum(2)
+    total = np.where(there, blocks, 0.0).sum(2)
+    return np.where(count * 2 >= width, total / np.maximum(count, 1), np.nan)
+
+
+def fill(values: Float, season: int | None) -> Float:
+    """Fill gaps causally: with the value one season before, else with the last value. Before a series begins: NaN."""
+    filled = values.copy()
+    if season is not None:
+        for a in range(season, values.shape[1], season):
+            block = filled[:, a : a + season]
+            before = filled[:, a - season : a - season + block.shape[1]]
+            np.copyto(block, before, where=np.isnan(block))
+    index = np.where(np.isfinite(filled), np.arange(filled.shape[1]), 0)
+    np.maximum.accumulate(index, axis=1, out=index)
+    return np.take_along_axis(filled, index, axis=1)
+
+
+def make_panel(values: Float, step: int, width: int, seasons: tuple[int, ...] | None) -> Panel:
+    """The panel of ``values`` (on ``step`` seconds) on cells of ``width`` steps."""
+    observed = coarsen(values, width)
+    lengths = season_lengths(seasons, step * width, observed.shape[1])
+    filled = fill(observed, lengths[0] if lengths else None)
+    return Panel(filled.astype(np.float32), observed, step * width, lengths)
