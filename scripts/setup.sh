@@ -92,7 +92,7 @@ unpack_servers() ( # PACKAGE…
 done
 export LD_LIBRARY_PATH'
   done
-  rm -rf root bin
+  rm -rf root bin debs apt
   mv root.new root
   mv bin.new bin
 )
