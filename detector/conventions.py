@@ -1,0 +1,256 @@
+"""Every metric and label name the worker publishes, with its HELP text. Nothing else spells them out.
+
+`docs/published-metrics.md` shows the same list; a test keeps the two equal.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from detector.catalogue.durations import format_duration
+
+JOB = "detector"
+"""The `job` of every group the worker pushes."""
+
+FOR = "for"
+SHARD = "shard"
+HORIZON = "horizon"
+QUANTILE = "quantile"
+ALERT = "alert"
+SEVERITY = "severity"
+STATE = "state"
+RESERVED_LABELS = frozenset({"job", FOR, SHARD, HORIZON, QUANTILE, ALERT, SEVERITY, STATE})
+"""Labels with a meaning of our own: a source label of that name is published as `exported_…`."""
+EXPORTED = "exported_"
+
+STATES = ("ok", "insufficient_history", "no_data", "stale", "not_skilful", "error")
+"""The values of the label `state`; for each series exactly one of them is 1."""
+
+MetricType = Literal["gauge", "counter", "histogram"]
+METRIC_NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
+LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One metric family: its name, what it means, and the labels it has besides the source series' own."""
+
+    name: str
+    help: str
+    labels: tuple[str, ...] = (FOR,)
+    type: MetricType = "gauge"
+    of_series: bool = True
+    """Whether the labels of the source series ride along."""
+
+    def __str__(self) -> str:
+        return self.name
+
+
+FORECAST_VALUE = Metric(
+    "forecast_value",
+    "Forecast of the series at the horizon, by quantile, in its own unit.",
+    (FOR, HORIZON, QUANTILE),
+)
+BREACH_PROBABILITY = Metric(
+    "forecast_breach_probability",
+    "Probability that the series misses its objective within the horizon, 0 to 1.",
+    (FOR, HORIZON),
+)
+TIME_TO_BREACH = Metric(
+    "forecast_time_to_breach_seconds",
+    "Seconds until the objective is missed, by quantile; +Inf is not within the longest horizon.",
+    (FOR, QUANTILE),
+)
+FORECAST_ALERT = Metric(
+    "forecast_alert",
+    "1 while a predicted breach should alert, after hold and hysteresis; else 0.",
+    (FOR, ALERT, SEVERITY),
+)
+ANOMALY_SCORE = Metric("anomaly_score", "How unusual the newest point is; 1 is the threshold of an anomaly.")
+FORECAST_STATE = Metric(
+    "forecast_state",
+    "1 for the state the series is in: ok, insufficient_history, no_data, stale, not_skilful or error.",
+    (FOR, STATE),
+)
+GENERATED = Metric(
+    "forecast_generated_timestamp_seconds",
+    "Unix time of the newest point the forecast used.",
+    of_series=False,
+)
+VALID_UNTIL = Metric(
+    "forecast_valid_until_timestamp_seconds",
+    "Unix time after which nothing of this group may alert: the worker is late or dead.",
+    of_series=False,
+)
+QUALITY_COVERAGE = Metric(
+    "forecast_quality_coverage_ratio",
+    "Share of recent points that fell inside the 80 % band forecast for them.",
+    (FOR, HORIZON),
+)
+QUALITY_BIAS = Metric(
+    "forecast_quality_bias",
+    "Mean of forecast minus truth over recent forecasts, in the series' unit.",
+    (FOR, HORIZON),
+)
+QUALITY_MASE = Metric(
+    "forecast_quality_mase",
+    "Mean absolute error of recent forecasts over that of the seasonal naive forecast; under 1 is better.",
+    (FOR, HORIZON),
+)
+QUALITY_LINEAR = Metric(
+    "forecast_quality_error_to_linear_ratio",
+    "Mean absolute error of recent forecasts over that of predict_linear; under 1 is better.",
+    (FOR, HORIZON),
+)
+QUALITY_BRIER_SKILL = Metric(
+    "forecast_quality_brier_skill",
+    "Skill of recent breach probabilities against the base rate: 1 is perfect, 0 is no better.",
+    (FOR, HORIZON),
+)
+QUERY_SERIES = Metric("detector_query_series", "Series the query found in its last cycle.", of_series=False)
+QUERY_ERROR = Metric(
+    "detector_query_error",
+    "1 while the query's last cycle failed, by kind of error.",
+    (FOR, "kind"),
+    of_series=False,
+)
+QUERY_DURATION = Metric(
+    "detector_query_duration_seconds",
+    "Seconds the query's last cycle took, by stage.",
+    (FOR, "stage"),
+    of_series=False,
+)
+
+PUSHED = (
+    FORECAST_VALUE,
+    BREACH_PROBABILITY,
+    TIME_TO_BREACH,
+    FORECAST_ALERT,
+    ANOMALY_SCORE,
+    FORECAST_STATE,
+    GENERATED,
+    VALID_UNTIL,
+    QUALITY_COVERAGE,
+    QUALITY_BIAS,
+    QUALITY_MASE,
+    QUALITY_LINEAR,
+    QUALITY_BRIER_SKILL,
+    QUERY_SERIES,
+    QUERY_ERROR,
+)
+"""What a query's group in the Pushgateway may hold. Every value follows from the data of the slot alone."""
+
+BUILD_INFO = Metric("detector_build_info", "1; the version is in the label.", ("version",), of_series=False)
+CYCLES = Metric(
+    "detector_cycles_total",
+    "Cycles finished, by outcome ok or error.",
+    (FOR, "outcome"),
+    "counter",
+    of_series=False,
+)
+CYCLE_LAST_SUCCESS = Metric(
+    "detector_cycle_last_success_timestamp_seconds",
+    "Unix time of the last cycle without error.",
+    of_series=False,
+)
+SLOTS_MISSED = Metric(
+    "detector_slots_missed_total",
+    "Slots that were never computed because the worker was late.",
+    (FOR,),
+    "counter",
+    False,
+)
+POINTS_FETCHED = Metric(
+    "detector_points_fetched_total", "Points read from Prometheus.", (FOR,), "counter", False
+)
+PUSHES = Metric(
+    "detector_pushes_total",
+    "Pushes, by gateway and outcome ok or error.",
+    ("gateway", "outcome"),
+    "counter",
+    False,
+)
+
+OWN = (BUILD_INFO, QUERY_DURATION, CYCLES, CYCLE_LAST_SUCCESS, SLOTS_MISSED, POINTS_FETCHED, PUSHES)
+"""The worker's metrics about itself, served by the worker."""
+
+METRICS: Mapping[str, Metric] = {metric.name: metric for metric in (*PUSHED, *OWN)}
+
+
+def exported_label(name: str) -> str:
+    """The name under which a source label is published.
+
+    Reserved names, and names that already look like a renamed one, get `exported_` in front: two different
+    source labels never meet under one name.
+
+    >>> [exported_label(name) for name in ("instance", "job", "exported_job")]
+    ['instance', 'exported_job', 'exported_exported_job']
+    """
+    bare = name
+    while bare.startswith(EXPORTED):
+        bare = bare.removeprefix(EXPORTED)
+    return EXPORTED + name if bare in RESERVED_LABELS else name
+
+
+def source_label(name: str) -> str:
+    """The source's name of a published label: undoes `exported_label`."""
+    shorter = name.removeprefix(EXPORTED)
+    return shorter if name.startswith(EXPORTED) and exported_label(shorter) == name else name
+
+
+def published_labels(labels: Mapping[str, str]) -> dict[str, str]:
+    """A source series' labels as they are published: without `__name__`, reserved names renamed.
+
+    >>> published_labels({"__name__": "up", "job": "node", "instance": "a:9100"})
+    {'exported_job': 'node', 'instance': 'a:9100'}
+    """
+    return {exported_label(name): value for name, value in labels.items() if value and name != "__name__"}
+
+
+def horizon_label(seconds: int) -> str:
+    """The label value of a horizon.
+
+    >>> [horizon_label(seconds) for seconds in (3600, 86400, 604800)]
+    ['1h', '24h', '7d']
+    """
+    return format_duration(int(seconds))
+
+
+def quantile_label(quantile: float) -> str:
+    """The label value of a quantile.
+
+    >>> [quantile_label(q) for q in (0.05, 0.5, 0.975)]
+    ['0.05', '0.5', '0.975']
+    """
+    return f"{quantile:g}"
+
+
+def escape_label_value(value: str) -> str:
+    r"""A label value as it stands between the quotes of a sample or of a PromQL matcher.
+
+    >>> print(escape_label_value('a "b" \\ c'))
+    a \"b\" \\ c
+    """
+    if "\\" in value or '"' in value or "\n" in value:
+        return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return value
+
+
+_ESCAPED = re.compile(r"\\(.)", re.DOTALL)
+
+
+def unescape_label_value(text: str) -> str:
+    """Undo `escape_label_value`."""
+    return _ESCAPED.sub(lambda match: "\n" if match[1] == "n" else match[1], text)
+
+
+def matcher(name: str, value: str) -> str:
+    r"""An equality matcher for a PromQL selector, with the value escaped.
+
+    >>> print(matcher("path", 'C:\\"x"'))
+    path="C:\\\"x\""
+    """
+    return f'{name}="{escape_label_value(value)}"'
