@@ -56,10 +56,8 @@ class ServerError(DetectorError):
 def find_program(name: str) -> Path:
     """Path of a server program: ``$DETECTOR_TOOLS``, then PATH, then the checkout's ``.tools/bin``.
 
-    Raises
-    ------
-    ServerError
-        When it is nowhere, naming the Debian package that has it.
+    Raises:
+        ServerError: When it is nowhere, naming the Debian package that has it.
     """
     places = [os.environ.get("DETECTOR_TOOLS", ""), os.environ.get("PATH", "")]
     places.append(str(Path(__file__).resolve().parents[1] / ".tools" / "bin"))
@@ -84,10 +82,8 @@ def free_port() -> int:
 def wait_until(condition: Callable[[], _T], *, within: float = 30.0, what: str = "the condition") -> _T:
     """Call ``condition`` until its answer is true and return that answer.
 
-    Raises
-    ------
-    TimeoutError
-        After ``within`` seconds, naming ``what`` was waited for.
+    Raises:
+        TimeoutError: After ``within`` seconds, naming ``what`` was waited for.
 
     >>> wait_until(lambda: "ready", within=1.0)
     'ready'
@@ -107,14 +103,10 @@ def wait_until(condition: Callable[[], _T], *, within: float = 30.0, what: str =
 class Server:
     """One server process; the subclasses say which program, which arguments and when it is ready.
 
-    Parameters
-    ----------
-    port
-        Loopback port; a free one when not given. A restart keeps it.
-    directory
-        Where the server keeps its data and log; a temporary directory, removed on ``stop``, when not given.
-    flags
-        Further command-line arguments, as they are.
+    Args:
+        port: Loopback port; a free one when not given. A restart keeps it.
+        directory: Where the server keeps its data and log; when not given a temporary one, removed on ``stop``.
+        flags: Further command-line arguments, as they are.
     """
 
     program: str
@@ -170,10 +162,9 @@ class Server:
     def start(self) -> Self:
         """Start and wait until ready; a stopped or killed server starts again on its port, with its data.
 
-        Raises
-        ------
-        ServerError
-            When the program is missing, ends at once, or is not ready within 30 s; with its last log lines.
+        Raises:
+            ServerError: When the program is missing, ends at once, or is not ready within 30 s; with the end
+                of its log.
         """
         if self.running:
             return self
