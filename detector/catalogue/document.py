@@ -54,11 +54,9 @@ class Document:
         """Add one problem; the query and the key are read off the path."""
         query = str(path[1]) if len(path) > 1 and path[0] == "queries" else None
         key = ".".join(map(str, path[2:] if query else path)) or None
-        where = ", ".join(part for part in (query and f"query {query!r}", key and f"key {key!r}") if part)
-        message = f"{where}: expected {expected}, got {got}" if where else f"expected {expected}, got {got}"
         self.problems.append(
             Problem(
-                message=message,
+                message="",
                 path=self.file,
                 line=line if line is not None else self.line(path),
                 query=query,

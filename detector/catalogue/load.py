@@ -69,12 +69,12 @@ def load_catalogue(path: str | Path | None = None) -> Catalogue:
 
     Without `path` the environment variable DETECTOR_CATALOGUE decides, and without that `day_trade`.
 
-    Raises
+    Raises:
     ------
     ConfigError
         The file cannot be read or has problems; it carries all of them, each with its line.
 
-    Examples
+    Examples:
     --------
     >>> load_catalogue("day_trade").query("ml_ensemble_accuracy").threshold
     0.93
@@ -100,23 +100,13 @@ def _read(path: str | Path) -> tuple[str, str]:
         got = "a file that is no UTF-8 text"
     except (OSError, ValueError) as error:
         got = getattr(error, "strerror", None) or str(error)
-    expected = "a catalogue file"
-    problem = Problem(
-        message=f"expected {expected}, got {got}",
-        path=str(path),
-        line=None,
-        query=None,
-        key=None,
-        expected=expected,
-        got=got,
-    )
-    raise ConfigError([problem])
+    raise ConfigError(Problem("", path=str(path), expected="a catalogue file", got=got))
 
 
 def parse_catalogue(text: str, file: str, environ: Mapping[str, str] | None = None) -> Catalogue:
     """Validate the text of a catalogue; `file` is the name its problems carry.
 
-    Raises
+    Raises:
     ------
     ConfigError
         With every problem of the text.
