@@ -144,6 +144,4 @@ def first_run(flags: np.ndarray[Any, np.dtype[np.bool_]], run: int) -> int | Non
 def _intervals(flags: np.ndarray[Any, np.dtype[np.bool_]], minutes: Ints) -> list[Interval]:
     edges = np.flatnonzero(np.diff(np.concatenate([[False], flags, [False]]).astype(np.int8)))
     spans = zip(edges[::2], edges[1::2], strict=True)
-    return [
-        (float(minutes[a] * 60), float(minutes[b] * 60) if b < minutes.size else None) for a, b in spans
-    ]
+    return [(float(minutes[a] * 60), float(minutes[b] * 60) if b < minutes.size else None) for a, b in spans]

@@ -1,0 +1,144 @@
+"""The live platform over HTTP: `/metrics` for Prometheus, `/truth` for whoever keeps the score.
+
+Scrape it with `honor_labels: true`: one process speaks for many jobs and instances.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Self
+
+import numpy as np
+
+from detector.simulate.exposed import FAMILIES, Counts, Family, count, sample_family, series_text
+from detector.simulate.metrics import METRICS
+from detector.simulate.platform import Platform
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+
+class Exposition:
+    """Renders the platform at a moment in Prometheus' text format. Safe to call from several threads."""
+
+    def __init__(self, platform: Platform) -> None:
+        self._platform = platform
+        self._lock = threading.Lock()
+        self._minute = -1
+        self._counts: dict[str, Counts] = {}
+
+    def render(self, at: float) -> bytes:
+        """The exposition at unix second `at`: gauges hold for the minute, counters grow within it."""
+        seconds = np.array([int(at)], dtype=np.int64)
+        lines: list[str] = []
+        with self._lock:
+            for family in FAMILIES:
+                block = []
+                for one in sample_family(self._platform, family, seconds, self._counts_of(family, seconds)):
+                    if not np.isnan(one.values[0]):
+                        block.append(f"{series_text(one.name, one.labels)} {one.format % one.values[0]}\n")
+                if block:
+                    lines += [
+                        f"# HELP {family.name} {family.help}\n# TYPE {family.name} {family.type}\n",
+                        *block,
+                    ]
+        return "".join(lines).encode()
+
+    def _counts_of(
+        self, family: Family, seconds: np.ndarray[tuple[int], np.dtype[np.int64]]
+    ) -> Counts | None:
+        if not METRICS[family.query].windowed:
+            return None
+        minute = int(seconds[0]) // 60
+        if minute != self._minute:
+            self._counts.clear()
+            self._minute = minute
+        if family.query not in self._counts:
+            self._counts[family.query] = count(self._platform, family.query, seconds // 60)
+        return self._counts[family.query]
+
+
+class SimulatorServer:
+    """Serves a platform on a loopback port from a background thread; a context manager.
+
+    Args:
+        platform: what to expose.
+        port: 0 takes a free one.
+        host: address to listen on.
+        now: the clock, unix seconds.
+    """
+
+    def __init__(
+        self, platform: Platform, port: int = 0, host: str = "127.0.0.1", now: Callable[[], float] = time.time
+    ) -> None:
+        self.platform = platform
+        exposition = Exposition(platform)
+
+        def truth() -> bytes:
+            return json.dumps([one.to_json() for one in platform.truth()]).encode()
+
+        class Handler(_Handler):
+            pages = {
+                "/metrics": (CONTENT_TYPE, lambda: exposition.render(now())),
+                "/truth": ("application/json", truth),
+                "/": ("text/plain; charset=utf-8", lambda: b"simulated platform: /metrics /truth\n"),
+            }
+
+        self._server = ThreadingHTTPServer((host, port), Handler)
+        self._server.daemon_threads = True
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.1,), daemon=True)
+        self._warm = lambda: exposition.render(now())
+
+    @property
+    def port(self) -> int:
+        """The port it listens on."""
+        return int(self._server.server_address[1])
+
+    @property
+    def address(self) -> str:
+        """Host and port, as a Prometheus target."""
+        return f"{self._server.server_address[0]!s}:{self.port}"
+
+    @property
+    def url(self) -> str:
+        """Where to look."""
+        return f"http://{self.address}"
+
+    def start(self) -> Self:
+        """Compute the first answer, so that no scrape has to wait for it, and serve."""
+        self._warm()
+        self._thread.start()
+        return self
+
+    def stop(self) -> None:
+        """Stop serving and free the port."""
+        if self._thread.is_alive():
+            self._server.shutdown()
+            self._thread.join()
+        self._server.server_close()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *exception: object) -> None:
+        self.stop()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    pages: dict[str, tuple[str, Callable[[], bytes]]]
+
+    def do_GET(self) -> None:
+        """Answer one request."""
+        kind, page = self.pages.get(self.path.partition("?")[0], ("text/plain", None))
+        body = b"not found\n" if page is None else page()
+        self.send_response(404 if page is None else 200)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Scrapes are no news."""
