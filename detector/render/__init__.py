@@ -1,0 +1,1 @@
+"""The catalogue rendered into the configuration of the servers around the worker."""
