@@ -1,0 +1,256 @@
+"""Rules are tested with promtool on series that went through a real Pushgateway."""
+
+from __future__ import annotations
+
+import math
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+import yaml
+from prometheus_client.parser import text_string_to_metric_families
+
+from detector import conventions as names
+from detector.catalogue import Query, load_catalogue, parse_catalogue
+from detector.exposition import Family, render
+from detector.render.rules import render_alertmanager, render_rules
+from detector.servers import Pushgateway, find_program, wait_until
+
+ALIVE, DEAD = 600.0, 30.0
+"""`valid_until` in promtool's time, which starts at 0; the alerts are looked at after a minute."""
+SOURCE = {"job": "ml-service", "instance": "host-0", "model": "ensemble", "service": "ml-service"}
+
+
+def exposition(
+    query: Query,
+    source: Mapping[str, str],
+    *,
+    alert: float,
+    valid_until: float,
+    eta: float = 6 * 3600,
+    probability: float = 0.92,
+) -> bytes:
+    """What the worker pushes about one series, as far as the rules read it."""
+    assert query.alert
+    own = {names.FOR: query.name}
+    series = own | names.published_labels(source)
+    horizon = {names.HORIZON: names.horizon_label(query.alert_horizon)}
+    decision = {names.ALERT: query.alert.name, names.SEVERITY: query.alert.severity}
+    samples = [
+        (names.BREACH_PROBABILITY, series | horizon, probability),
+        (names.TIME_TO_BREACH, series | {names.QUANTILE: "0.5"}, eta),
+        (names.TIME_TO_BREACH, series | {names.QUANTILE: "0.1"}, eta / 2),
+        (names.FORECAST_ALERT, series | decision, alert),
+        (names.VALID_UNTIL, own, valid_until),
+    ]
+    families = {metric.name: Family.of(metric) for metric, _, _ in samples}
+    for metric, labels, value in samples:
+        families[metric.name].add(labels, value)
+    return render(families.values())
+
+
+def scraped(gateway: Pushgateway, query: Query, body: bytes) -> list[dict[str, str]]:
+    """Push to the gateway, read back what a scrape with honor_labels sees, as promtool's input series."""
+    group = f"{gateway.url}/metrics/job/{names.JOB}/{names.FOR}/{query.name}/{names.SHARD}/0"
+    requests.put(group, data=body, timeout=5).raise_for_status()
+    text = requests.get(f"{gateway.url}/metrics", timeout=5).text
+    requests.delete(group, timeout=5).raise_for_status()
+    found = []
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            if sample.labels.get("job") == names.JOB:
+                labels = ",".join(
+                    names.matcher(name, value) for name, value in sample.labels.items() if value
+                )
+                value = "Inf" if math.isinf(sample.value) else repr(sample.value)
+                found.append({"series": f"{sample.name}{{{labels}}}", "values": " ".join([value] * 6)})
+    assert any(series["series"].startswith("forecast_alert{") for series in found)
+    return found
+
+
+def expected_alert(query: Query, source: Mapping[str, str], when: str, odds: str = "92%") -> dict[str, Any]:
+    assert query.alert and query.threshold
+    units = {"percent": "%", "seconds": " s", "count": ""}
+    level = (
+        f"{100 * query.threshold:g}%" if query.unit == "ratio" else f"{query.threshold:g}{units[query.unit]}"
+    )
+    beyond = ("above " if query.breach_above else "below ") + level
+    horizon = names.horizon_label(query.alert_horizon)
+    whom = {"service": query.service, "team": query.team, "channel": query.channel}
+    return {
+        "exp_labels": {
+            **whom,
+            **source,
+            "for": query.name,
+            "severity": query.alert.severity,
+            "kind": "prediction",
+        },
+        "exp_annotations": {
+            "summary": f"{query.name} of {source['instance']} is predicted to go {beyond} within {horizon}",
+            "description": f"{query.description} It is expected {beyond} {when}; "
+            f"the probability within {horizon} is {odds}.",
+        },
+    }
+
+
+def promtool(directory: Path, rules: str, cases: list[dict[str, Any]]) -> None:
+    (directory / "rules.yml").write_text(rules)
+    document = {"rule_files": ["rules.yml"], "evaluation_interval": "1m", "tests": cases}
+    (directory / "tests.yml").write_text(yaml.safe_dump(document, sort_keys=False, allow_unicode=True))
+    for command in (["check", "rules", "rules.yml"], ["test", "rules", "tests.yml"]):
+        done = subprocess.run(
+            [find_program("promtool"), *command], cwd=directory, capture_output=True, text=True, timeout=60
+        )
+        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+
+
+def case(
+    name: str, series: list[dict[str, str]], alert: str, expected: list[dict[str, Any]]
+) -> dict[str, Any]:
+    looks = [{"eval_time": "1m", "alertname": alert, "exp_alerts": expected}]
+    return {"name": name, "interval": "1m", "input_series": series, "alert_rule_test": looks}
+
+
+@pytest.mark.parametrize("catalogue", ["day_trade", "node_exporter"])
+def test_every_prediction_fires_when_decided_and_is_quiet_when_not_or_when_the_worker_is_dead(
+    catalogue: str, pushgateway: Pushgateway, tmp_path: Path
+) -> None:
+    loaded = load_catalogue(catalogue)
+    cases = []
+    for query in loaded.queries.values():
+        if query.alert is None:
+            continue
+        firing = [expected_alert(query, SOURCE, "in about 6h 0m 0s (median)")]
+        for title, alert, valid_until, expected in (
+            ("fires", 1.0, ALIVE, firing),
+            ("quiet", 0.0, ALIVE, []),
+            ("worker dead", 1.0, DEAD, []),
+        ):
+            body = exposition(query, SOURCE, alert=alert, valid_until=valid_until)
+            series = scraped(pushgateway, query, body)
+            cases.append(case(f"{query.name} {title}", series, query.alert.name, expected))
+    assert len(cases) >= 3 * 7
+    promtool(tmp_path, render_rules(loaded), cases)
+
+
+def test_a_prediction_without_a_median_time_says_so(pushgateway: Pushgateway, tmp_path: Path) -> None:
+    loaded = load_catalogue("day_trade")
+    query = loaded.query("ml_ensemble_accuracy")
+    body = exposition(query, SOURCE, alert=1, valid_until=ALIVE, eta=math.inf, probability=0.4567)
+    when = "at a time that cannot be told, the median lies beyond 7d"
+    expected = [expected_alert(query, SOURCE, when, "45.67%")]
+    series = scraped(pushgateway, query, body)
+    promtool(tmp_path, render_rules(loaded), [case("+Inf", series, "EnsembleAccuracyForecast", expected)])
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        {"instance": "no-job"},
+        {"job": "a", "instance": 'quote " backslash \\ percent % brace {{ . }}'},
+        {"job": "ä/ö", "instance": "i", "region": "東京", "service": "other-service"},
+    ],
+)
+def test_a_prediction_carries_the_labels_of_its_source_whatever_they_hold(
+    source: dict[str, str], pushgateway: Pushgateway, tmp_path: Path
+) -> None:
+    loaded = load_catalogue("day_trade")
+    query = loaded.query("node_disk_usage")
+    series = scraped(pushgateway, query, exposition(query, source, alert=1, valid_until=ALIVE))
+    expected = [expected_alert(query, source, "in about 6h 0m 0s (median)")]
+    promtool(tmp_path, render_rules(loaded), [case("labels", series, "NodeDiskForecast", expected)])
+
+
+def test_the_alert_on_the_metric_itself_fires_at_its_own_level_and_carries_the_query(tmp_path: Path) -> None:
+    cpu = "ml_cpu_usage{instance='host-0', job='ml-service'}"
+    fires = {
+        "exp_labels": {
+            "for": "ml_cpu_usage",
+            "kind": "threshold",
+            "severity": "warning",
+            "service": "ml-service",
+            "team": "ml",
+            "channel": "ml",
+            "instance": "host-0",
+            "job": "ml-service",
+        },
+        "exp_annotations": {
+            "summary": "ml_cpu_usage of host-0 is above 85%",
+            "description": "CPU of the prediction service, percent of its limit. It is 86.5%.",
+        },
+    }
+    cases = []
+    for value, expected in ((86.5, [fires]), (84.0, [])):
+        found = case(str(value), [{"series": cpu, "values": f"{value}x10"}], "HighCPUUsage", expected)
+        found["alert_rule_test"][0]["eval_time"] = "6m"
+        cases.append(found)
+    promtool(tmp_path, render_rules(load_catalogue("day_trade")), cases)
+
+
+def test_the_watchdog_always_fires(tmp_path: Path) -> None:
+    labels = {"exp_labels": {"severity": "none"}}
+    rules = render_rules(parse_catalogue("queries: {up: {expr: up, unit: count}}", "mine.yaml"))
+    annotations = yaml.safe_load(rules)["groups"][-1]["rules"][0]["annotations"]
+    promtool(tmp_path, rules, [case("always", [], "Watchdog", [labels | {"exp_annotations": annotations}])])
+
+
+def test_predictive_rules_have_no_delay_of_their_own_and_every_alert_says_whom_it_concerns() -> None:
+    for catalogue in ("day_trade", "node_exporter"):
+        for group in yaml.safe_load(render_rules(load_catalogue(catalogue)))["groups"]:
+            for rule in group["rules"]:
+                assert set(rule["annotations"]) == {"summary", "description"}
+                if rule["labels"].get("kind") == "prediction":
+                    assert not {"for", "keep_firing_for"} & set(rule)
+                if rule["alert"] != "Watchdog":
+                    assert {"severity", "service", "team", "channel"} <= set(rule["labels"])
+
+
+def test_text_of_the_catalogue_is_no_template(tmp_path: Path) -> None:
+    text = """queries: {"up": {expr: up, unit: count, objective: {above: 0.5},
+      description: 'a {{ .Bad }} "x" {{ end', threshold_alert: {name: Down}, alert: {name: Soon}}}"""
+    rules = render_rules(parse_catalogue(text, "mine.yaml"))
+    (tmp_path / "rules.yml").write_text(rules)
+    subprocess.run(
+        [find_program("promtool"), "check", "rules", str(tmp_path / "rules.yml")], check=True, timeout=60
+    )
+
+
+def test_alertmanager_silences_a_prediction_that_came_true_and_no_other(alertmanager: Any) -> None:
+    server = alertmanager(render_alertmanager("http://127.0.0.1:1/"))
+    facts = {"for": "node_disk_usage", "instance": "db-0", "job": "node"}
+    alerts = [
+        {"alertname": "HighDiskUsage", "kind": "threshold", "mountpoint": "/data", **facts},
+        {"alertname": "NodeDiskForecast", "kind": "prediction", "mountpoint": "/data", **facts},
+        {"alertname": "NodeDiskForecast", "kind": "prediction", "mountpoint": "/", **facts},
+    ]
+    url = f"{server.url}/api/v2/alerts"
+    requests.post(url, json=[{"labels": labels} for labels in alerts], timeout=5).raise_for_status()
+
+    def states() -> dict[str, str] | None:
+        found = requests.get(url, timeout=5).json()
+        told = {a["labels"]["alertname"] + a["labels"]["mountpoint"]: a["status"]["state"] for a in found}
+        return told if len(told) == 3 and "unprocessed" not in told.values() else None
+
+    assert wait_until(states, within=20, what="every alert to be routed") == {
+        "HighDiskUsage/data": "active",
+        "NodeDiskForecast/data": "suppressed",
+        "NodeDiskForecast/": "active",
+    }
+
+
+def test_rendering_from_the_command_line_writes_a_file(tmp_path: Path) -> None:
+    from typer.testing import CliRunner
+
+    from detector.cli import app
+
+    out = tmp_path / "rules.yml"
+    done = CliRunner().invoke(app, ["render", "rules", "--catalogue", "node_exporter", "--out", str(out)])
+    assert done.exit_code == 0, done.output
+    assert out.read_text() == render_rules(load_catalogue("node_exporter"))
+    shown = CliRunner().invoke(app, ["render", "alertmanager", "--receiver", "http://me/"])
+    assert shown.stdout == render_alertmanager("http://me/")
+    assert CliRunner().invoke(app, ["render", "rules", "-c", "none.yaml"]).exit_code == 2
+    assert CliRunner().invoke(app, ["render", "rules", "-o", str(tmp_path / "no" / "f")]).exit_code == 2
