@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import ndtri
 
 from models.anomaly import AnomalyScorer
 from models.base import Array32, Origins
@@ -21,17 +20,7 @@ from models.grid import DAY, MINUTE, Grid, nested_grid, uniform_grid
 from models.library import PathLibrary, build_library
 from models.panel import Float, Panel, make_panel
 from models.paths import Forecast
-from models.ramp import (
-    PERSISTS,
-    PERSISTS_AGES,
-    Ramp,
-    RampReference,
-    find_ramp,
-    fit_reference,
-    no_ramp,
-    profile_of,
-    shapes_of,
-)
+from models.ramp import Ramp, RampReference, find_ramps, fit_reference, profile_between, ramp_paths, shapes_of
 
 PATHS = 96  # origins of the backtest and sample paths
 BLOCK = 16  # series fitted at a time: bounds the memory
@@ -199,12 +188,11 @@ class Forecaster:
             combinations.append(combination)
             residuals.append((actuals(panel, at, s.last) - backtest)[:, :, s.first :])
         reference = fit_reference(panels[self._ramp_width])
-        ramp = find_ramp(panels[self._ramp_width], reference)
         residual = np.concatenate(residuals, axis=2)
         # Errors made while the present ramp began belong to the ramp, not to the noise around it.
-        onset = self._fitted_T - np.where(ramp.weight > 0.5, ramp.age / self.step, 0)
         target = origins[:, None] + self.grid.ends
-        residual[(ramp.weight > 0.5)[:, None, None] & (target > onset[:, None, None])] = np.nan
+        for ramp in find_ramps(panels[self._ramp_width], reference):
+            residual[ramp.row, target > self._fitted_T - ramp.onset / self.step] = np.nan
         library = build_library(residual, self._values[rows], origins, self.grid.ends, self.seed)
         scorer = AnomalyScorer(self.seasons).fit(panels[1])
         return _Block(rows, combinations, library, reference, scorer)
@@ -222,43 +210,30 @@ class Forecaster:
         )
         residual = b.library.residuals
         centre = np.repeat(base[:, None], residual.shape[1], axis=1)
-        ramp = find_ramp(panels[self._ramp_width], b.reference)
-        rows = np.flatnonzero(ramp.weight > 0)
-        if len(rows) and b.reference is not None:
-            self._follow_ramp(centre, rows, ramp, b.reference, panels)
+        ramps = find_ramps(panels[self._ramp_width], b.reference)
+        if ramps and b.reference is not None:
+            self._follow(centre, ramps, b.reference, panels)
         return centre + residual, centre
 
-    def _follow_ramp(
-        self,
-        centre: Array32,
-        rows: NDArray[np.intp],
-        ramp: Ramp,
-        reference: RampReference,
-        panels: dict[int, Panel],
+    def _follow(
+        self, centre: Array32, ramps: list[Ramp], reference: RampReference, panels: dict[int, Panel]
     ) -> None:
         """Replace a share of the paths' centres (the ramp's weight) by the profile plus the ramp, in place."""
         assert self.grid is not None
-        K = centre.shape[1]
-        rng = np.random.default_rng(self.seed)
-        even = (np.arange(K) + 0.5) / K
-        member, slope_z, lasting = rng.permutation(even), ndtri(rng.permutation(even)), -np.log(rng.permutation(even))
-        offsets = (self.grid.ends - (self.grid.widths - 1) / 2) * self.step
+        rows = [r.row for r in ramps]
         profile = np.concatenate(
             [
-                profile_of(panels[s.width], reference.season, p.T + s.first, p.T + s.last, p.T)
+                profile_between(panels[s.width].select(rows), panels[s.width].T + s.first, panels[s.width].T + s.last)
                 for s in self.grid.segments
-                for p in (panels[s.width],)
             ],
             axis=1,
         )
-        shapes = shapes_of(profile, reference.low, reference.high)
-        for i in rows:
-            slope = ramp.slope[i] + ramp.slope_error[i] * slope_z
-            ends = lasting * max(PERSISTS, PERSISTS_AGES * ramp.age[i])
-            along = ramp.age[i] + np.minimum(offsets, ends[:, None])
-            path = profile[i] + slope[:, None] * along * shapes[ramp.shape[i], i]
-            use = (member < ramp.weight[i])[:, None] & np.isfinite(path)
-            centre[i] = np.where(use, path, centre[i])
+        shapes = shapes_of(profile, reference.low[rows], reference.high[rows])
+        offsets = (self.grid.ends - (self.grid.widths - 1) / 2) * self.step
+        for j, ramp in enumerate(ramps):
+            path = profile[j] + ramp_paths(ramp, shapes[:, j], offsets, centre.shape[1], self.seed)
+            use = np.isfinite(path)  # rows of NaN: paths that do not follow the ramp
+            centre[ramp.row] = np.where(use, path, centre[ramp.row])
 
 
 def forecast(

@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 
 from models.base import Array32, Member, Origins
-from models.grid import DAY
 from models.panel import Panel
-from models.profile import cycles_of, profile_at, smooth
+from models.profile import pooled_profile, profile_at
 
 MAX_BACK = 240  # cells looked back at most: bounds the work on fine grids
 
@@ -21,27 +20,27 @@ class ProfileLevel(Member):
     """``profile(o + h) + level(o) * decay(h)``.
 
     ``level`` is the mean deviation from the profile with exponential weights of ``memory`` seconds. ``fade`` seconds
-    let it go back to the profile (``None``: it stays). ``which`` picks the season; -1 means no season: the profile
-    is zero and the level is the series' own, so that the member is a simple exponential smoothing.
+    let it go back to the profile (``None``: it stays). ``which`` picks the season, ``None`` pools them; -1 means no
+    season: the profile is zero and the level is the series' own, so that the member is exponential smoothing.
     """
 
-    def __init__(self, name: str, which: int, memory: int, fade: int | None) -> None:
+    def __init__(self, name: str, which: int | None, memory: int, fade: int | None) -> None:
         self.name = name
         self.which, self.memory, self.fade = which, memory, fade
 
     def applies(self, panel: Panel) -> bool:
-        return len(panel.seasons) > self.which
+        return len(panel.seasons) > (0 if self.which is None else self.which)
 
     def _predict(self, panel: Panel, fitted: Any, origins: Origins, horizon: int) -> Array32:
         memory = max(1.0, self.memory / panel.step)
         back = int(min(np.ceil(3 * memory), MAX_BACK, panel.T))
         position = origins[:, None] + np.arange(-back, horizon)
-        if self.which < 0:
+        if self.which is None:
+            profile = pooled_profile(panel, position, origins)
+        elif self.which < 0:
             profile = np.zeros((panel.n, *position.shape), np.float32)
         else:
-            season = panel.seasons[self.which]
-            cycles = cycles_of(season, DAY / panel.step)
-            profile = profile_at(smooth(panel.values), position, origins, season, cycles)
+            profile = profile_at(panel, position, origins, self.which)
         past = position[:, :back]
         deviation = np.where(past >= 0, panel.values[:, np.maximum(past, 0)], np.nan) - profile[:, :, :back]
         weight = np.exp(-np.arange(back - 1, -1, -1) / memory).astype(np.float32)

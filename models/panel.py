@@ -6,16 +6,21 @@ Shapes: n series, T columns. NaN on the left of a row means that the series bega
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.grid import DAY, WEEK
+from models.robust import scale_about_zero
 
 Float = NDArray[np.float64]
 
 # A season is used from this many whole cycles on: one to learn from, one to check against.
 MIN_CYCLES = 2
+# Half widths in seconds of the moving means that profiles are made of: keep the edges of a trading session, or see
+# the level of an hour.
+NARROW, WIDE = 300, 1800
 
 
 @dataclass(frozen=True)
@@ -35,6 +40,27 @@ class Panel:
     @property
     def T(self) -> int:
         return int(self.values.shape[1])
+
+    def select(self, rows: list[int]) -> Panel:
+        """The panel of some of the series."""
+        return Panel(self.values[rows], self.observed[rows], self.step, self.seasons)
+
+    @cached_property
+    def smoothed(self) -> tuple[NDArray[np.float32], int]:
+        """Moving mean over 10 minutes or three cells ``[n, T]``, and its half width in cells: how far it looks ahead."""
+        return moving_mean(self.values, NARROW // self.step), NARROW // self.step
+
+    @cached_property
+    def hourly(self) -> tuple[NDArray[np.float32], int]:
+        """Moving mean over an hour ``[n, T]``, and its half width in cells."""
+        return moving_mean(self.values, WIDE // self.step), WIDE // self.step
+
+    @cached_property
+    def cycle_scale(self) -> Float:
+        """Robust standard deviation of an hour's mean from one of the longest seasons to the next, ``[n]``; above 0."""
+        values, season = self.hourly[0], self.seasons[-1]
+        scale = scale_about_zero(values[:, season:] - values[:, :-season], axis=1) / np.sqrt(2)
+        return np.where(scale > 0, scale, 1e-9)
 
 
 def season_lengths(seasons: tuple[int, ...] | None, step: int, T: int) -> tuple[int, ...]:
@@ -72,6 +98,24 @@ def fill(values: Float, season: int | None) -> Float:
     index = np.where(np.isfinite(filled), np.arange(filled.shape[1]), 0)
     np.maximum.accumulate(index, axis=1, out=index)
     return np.take_along_axis(filled, index, axis=1)
+
+
+def moving_mean(values: NDArray[np.float32], half: int) -> NDArray[np.float32]:
+    """Centred mean over ``2 half + 1`` columns; near the ends over what is there; NaN only where all are.
+
+    >>> moving_mean(np.array([[1.0, 3.0, np.nan, 5.0]], np.float32), 1)
+    array([[2., 2., 4., 5.]], dtype=float32)
+    """
+    if half == 0:
+        return values
+    n, T = values.shape
+    there = np.isfinite(values)
+    total, count = np.zeros((n, T + 1)), np.zeros((n, T + 1))
+    np.cumsum(np.where(there, values, 0.0), axis=1, out=total[:, 1:], dtype=np.float64)
+    np.cumsum(there, axis=1, out=count[:, 1:], dtype=np.float64)
+    a, b = np.maximum(np.arange(T) - half, 0), np.minimum(np.arange(T) + half + 1, T)
+    c = count[:, b] - count[:, a]
+    return np.where(c > 0, (total[:, b] - total[:, a]) / np.maximum(c, 1), np.nan).astype(np.float32)
 
 
 def make_panel(values: Float, step: int, width: int, seasons: tuple[int, ...] | None) -> Panel:

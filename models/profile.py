@@ -1,4 +1,9 @@
-"""Seasonal profile: what the last cycles had at the same phase, seen from an origin.
+"""Seasonal profiles: what past cycles had at the same phase, seen from an origin.
+
+Two kinds. :func:`profile_at` averages whole seasons (the same hour of the last days, or of the last weeks).
+:func:`pooled_profile` averages *every* past day, each weighted by how well its level around that hour agrees with
+what the long season says: on a platform with quiet weekends a Tuesday learns from all working days, and a day with an
+incident teaches nothing. A kernel-weighted analogue ensemble (Nadaraya-Watson) in the field's terms.
 
 Shapes: n series, T columns, K origins, J positions relative to an origin.
 """
@@ -8,60 +13,48 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from models.grid import DAY
+from models.panel import Panel
+
 Array32 = NDArray[np.float32]
+Index = NDArray[np.int64]
 
 # How many cycles make the profile: a week of days, and as many weeks as a month has.
 CYCLES_SHORT, CYCLES_LONG = 7, 5
-# Neighbours on each side that smooth the profile: 2 cells of 5 minutes keep the edges of a trading session.
-SMOOTH = 2
+POOLED_CYCLES = 28
+KERNEL_WIDTH = 1.5  # of the day-to-day standard deviation of an hour's mean
 
 
-def cycles_of(season: int, cells_per_day: float) -> int:
-    """Number of cycles to average for a season of ``season`` cells."""
-    return CYCLES_SHORT if season <= 1.5 * cells_per_day else CYCLES_LONG
+def cycles_of(panel: Panel, which: int) -> int:
+    """Number of cycles to average for the panel's season number ``which``."""
+    return CYCLES_SHORT if panel.seasons[which] * panel.step <= 1.5 * DAY else CYCLES_LONG
 
 
-def smooth(values: Array32, width: int = SMOOTH) -> Array32:
-    """Centred moving mean over ``2 width + 1`` columns; near the ends over what is there; NaN only where all are.
+def _past(positions: Index, origins: Index, season: int, reach: int) -> Index:
+    """First cycle back, ``[K, J]``, whose column (and ``reach`` more, through smoothing) lies before the origin."""
+    ahead = positions - (origins[:, None] - 1 - reach)
+    return np.maximum(1, -(-ahead // season))
 
-    A smoothed column reaches ``width`` columns ahead; :func:`profile_at` stays clear of the origin by as much.
+
+def profile_at(panel: Panel, positions: Index, origins: Index, which: int, wide: bool = False) -> Array32:
+    """Trimmed mean over the last cycles of season ``which`` at the phase of ``positions [K, J]``, ``[n, K, J]``.
+
+    Only columns before ``origins [K]`` are used, and never a position's own. Three or more cycles: the largest and
+    the smallest are left out, so that one incident does not teach. NaN where no cycle is there. ``wide``: of means
+    over an hour instead of 20 minutes.
     """
-    n, T = values.shape
-    there = np.isfinite(values)
-    total = np.zeros((n, T + 1))
-    count = np.zeros((n, T + 1))
-    np.cumsum(np.where(there, values, 0.0), axis=1, out=total[:, 1:], dtype=np.float64)
-    np.cumsum(there, axis=1, out=count[:, 1:], dtype=np.float64)
-    a = np.maximum(np.arange(T) - width, 0)
-    b = np.minimum(np.arange(T) + width + 1, T)
-    c = count[:, b] - count[:, a]
-    with np.errstate(invalid="ignore"):
-        return np.where(c > 0, (total[:, b] - total[:, a]) / np.maximum(c, 1), np.nan).astype(np.float32)
-
-
-def profile_at(
-    smoothed: Array32, positions: NDArray[np.int64], origins: NDArray[np.int64], season: int, cycles: int
-) -> Array32:
-    """Trimmed mean over the last ``cycles`` cycles at the phase of ``positions``.
-
-    ``positions [K, J]`` are column numbers, seen from ``origins [K]``: only columns before an origin are used, and
-    never a position's own. Three or more cycles: the largest and the smallest are left out, so that one incident
-    does not teach. Returns ``[n, K, J]``, NaN where no cycle is there.
-    """
-    n, T = smoothed.shape
-    K, J = positions.shape
-    ahead = positions - (origins[:, None] - 1 - SMOOTH)  # > 0: this many columns beyond the last usable one
-    first = np.maximum(1, -(-ahead // season))
-    total = np.zeros((n, K, J), np.float32)
-    count = np.zeros((n, K, J), np.float32)
-    low = np.full((n, K, J), np.inf, np.float32)
-    high = np.full((n, K, J), -np.inf, np.float32)
-    for k in range(cycles):
+    values, reach = panel.hourly if wide else panel.smoothed
+    season = panel.seasons[which]
+    first = _past(positions, origins, season, reach)
+    shape = (panel.n, *positions.shape)
+    total, count = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
+    low, high = np.full(shape, np.inf, np.float32), np.full(shape, -np.inf, np.float32)
+    for k in range(cycles_of(panel, which)):
         column = positions - (first + k) * season
         inside = column >= 0
         if not inside.any():
             break
-        v = smoothed[:, np.where(inside, column, 0)]
+        v = values[:, np.where(inside, column, 0)]
         there = inside & np.isfinite(v)
         total += np.where(there, v, 0)
         count += there
@@ -71,3 +64,33 @@ def profile_at(
     with np.errstate(invalid="ignore", divide="ignore"):
         total = np.where(trim, total - low - high, total)
         return (total / np.where(trim, count - 2, count)).astype(np.float32)
+
+
+def pooled_profile(panel: Panel, positions: Index, origins: Index) -> Array32:
+    """Mean over all past cycles of the shortest season that agree with the longest, ``[n, K, J]``; causal as above."""
+    reference = profile_at(panel, positions, origins, len(panel.seasons) - 1, wide=True)
+    (values, _), (hourly, reach) = panel.smoothed, panel.hourly
+    season = panel.seasons[0]
+    first = _past(positions, origins, season, reach)
+    precision = (1 / (KERNEL_WIDTH * panel.cycle_scale)).astype(np.float32)[:, None, None]
+    total, mass = np.zeros_like(reference), np.full_like(reference, 1e-6)
+    for k in range(POOLED_CYCLES):
+        column = positions - (first + k) * season
+        inside = column >= 0
+        if not inside.any():
+            break
+        column = np.where(inside, column, 0)
+        v = values[:, column]
+        z = (hourly[:, column] - reference) * precision
+        weight = np.where(inside & np.isfinite(v) & np.isfinite(z), np.exp(-0.5 * z * z), 0)
+        total += weight * np.where(weight > 0, v, 0)
+        mass += weight
+    # Where no day agrees with the reference, the reference itself.
+    return (total + 1e-6 * reference) / mass
+
+
+def season_profile(panel: Panel, positions: Index, origins: Index) -> Array32:
+    """The best profile the panel allows: pooled where there are seasons, else zero, ``[n, K, J]``."""
+    if not panel.seasons:
+        return np.zeros((panel.n, *positions.shape), np.float32)
+    return pooled_profile(panel, positions, origins)

@@ -16,8 +16,8 @@ MEMBERS: dict[str, Member] = {
         ProfileLevel("level_fast", -1, memory=HOUR // 4, fade=None),
         ProfileLevel("profile_short_fast", 0, memory=HOUR // 4, fade=2 * HOUR),
         ProfileLevel("profile_short_slow", 0, memory=6 * HOUR, fade=2 * DAY),
-        ProfileLevel("profile_long_fast", 1, memory=HOUR // 4, fade=2 * HOUR),
-        ProfileLevel("profile_long_slow", 1, memory=6 * HOUR, fade=2 * DAY),
+        ProfileLevel("profile_pooled_fast", None, memory=HOUR // 4, fade=2 * HOUR),
+        ProfileLevel("profile_pooled_slow", None, memory=6 * HOUR, fade=2 * DAY),
         Ridge(),
     )
 }
