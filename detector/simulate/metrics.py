@@ -1,9 +1,10 @@
 """Every parameter of the simulated platform: one row per query of the built-in catalogue.
 
-A series is `season + AR(1) noise + scenarios`. `sigma` is the stationary standard deviation of the noise (of what the
-query returns, so for a rate or a ratio over a window already averaged over it) and the unit in which everything else
-is said: the daily swing is `swing` sigmas from trough to peak, and a query with an objective has its worst minute of
-the week `HEALTHY_MARGIN` sigmas on the good side of it. The objective itself stands in the catalogue alone.
+A series is `season + AR(1) noise + scenarios`. `sigma` is the stationary standard deviation of the noise
+(of what the query returns, so for a rate or a ratio over a window already averaged over it) and the unit in
+which everything else is said: the daily swing is `swing` sigmas from trough to peak, and a query with an
+objective has its worst minute of the week `HEALTHY_MARGIN` sigmas on the good side of it. The objective
+itself stands in the catalogue alone.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ DURATION_SPREAD = 0.35
 DURATION_BUCKETS = (
     0.1, 0.2, 0.3, 0.35, 0.375, 0.4, 0.425, 0.45, 0.475, 0.5, 0.525, 0.55, 0.6, 0.8, 1.5, math.inf,
 )  # fmt: skip
-"""Upper bounds in seconds; fine where the 95th percentile lives, so that its interpolation errs by < 0.1 sigma."""
+"""Upper bounds in seconds; fine where the 95th percentile lives: its interpolation errs by < 0.1 sigma."""
 CONNECTIONS_MAX = 400
 RESET_DAYS = (2.0, 6.0)
 """An instance restarts, and its counters with it, every so many days (drawn per instance)."""
