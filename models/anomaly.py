@@ -54,7 +54,7 @@ class AnomalyScorer:
 
         ``direction``: both, above_expected or below_expected.
         """
-        n, T = panel.n, panel.T
+        T = panel.T
         out = np.where(np.isfinite(panel.observed[:, T - last :]), 0.0, np.nan)
         if self._combination is None or self._limits is None:
             return out
@@ -70,7 +70,8 @@ class AnomalyScorer:
 
     def _expected(self, panel: Panel, origins: NDArray[np.int64], horizon: int) -> Array32:
         c = self._combination
-        assert c is not None
+        if c is None:
+            raise ValueError("score needs a fit first")
         return combine(predict_all((c.members, c.fitted), panel, origins, horizon), c.weights[:, :, :horizon])
 
 
@@ -82,16 +83,15 @@ def _signed(error: Float, direction: str) -> Float:
 
 def _limit(error: Float, times: float) -> Float:
     """The error that scores 1.0: ``times`` robust standard deviations, or a little beyond all but 1 in 200 of the
-    past; a series without any error scores on its own size."""
+    past; a series without any error scores on its own size.
+    """
     scale = scale_about_zero(error, axis=1)
     high = nan_quantile(error, 0.995, axis=1)
     limit = np.maximum(times * np.nan_to_num(scale), BEYOND_PAST * np.nan_to_num(high))
     return np.where(limit > 0, limit, 1e-9)
 
 
-def score_anomalies(
-    values: ArrayLike, *, start: float = 0, step: int, seasons: tuple[int, ...] | None = None
-) -> Float:
+def score_anomalies(values: ArrayLike, *, start: float = 0, step: int, seasons: tuple[int, ...] | None = None) -> Float:
     """Anomaly score of every point of ``values [n, T]``: causal, 1.0 = the alert threshold; NaN where missing.
 
     Column t uses columns up to t only: day by day, the scorer learns from the days before.
@@ -107,7 +107,7 @@ def score_anomalies(
     if v.ndim != 2 or step < 1:
         raise ValueError(f"expected values [n, T] and step >= 1 s, got shape {v.shape} and {step}")
     v[~np.isfinite(v)] = np.nan
-    n, T = v.shape
+    T = v.shape[1]
     out = np.where(np.isfinite(v), 0.0, np.nan)
     block = max(GRACE_POINTS, DAY // step)
     for a in range(GRACE_POINTS, T, block):

@@ -85,7 +85,7 @@ def weigh(parts: Array32, truth: Array32) -> Array32:
     trust = origins.max(1, keepdims=True) / (origins.max(1, keepdims=True) + PRIOR_ORIGINS)
     weight = trust * raw + (1 - trust) * np.where(np.isfinite(error), 1.0, 1e-6) / M
     weight /= weight.sum(1, keepdims=True)
-    return weight[:, :, bucket].astype(np.float32)
+    return np.asarray(weight[:, :, bucket], np.float32)
 
 
 def predict_all(c: tuple[tuple[Member, ...], tuple[Any, ...]], panel: Panel, origins: Origins, H: int) -> Array32:

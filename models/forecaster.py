@@ -58,11 +58,15 @@ class Forecaster:
     bounds: tuple[float | None, float | None] = (None, None)
     seasons: tuple[int, ...] | None = None
     seed: int = 0
-    grid: Grid | None = None
+    grid: Grid = field(default_factory=lambda: Grid(0, ()))
     _values: Float = field(default_factory=lambda: np.empty((0, 0)), repr=False)
     _start: int = 0
     _blocks: list[_Block] = field(default_factory=list, repr=False)
-    _fitted_T: int = 0
+    _fitted: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.grid.segments:
+            self.grid = nested_grid(self.step, self.horizon)
 
     def fit(self, values: ArrayLike, start: int) -> Forecaster:
         """Learn from ``values [n, T]`` (NaN = missing) whose column 0 is at ``start`` unix seconds; returns self.
@@ -74,8 +78,7 @@ class Forecaster:
         if v.ndim != 2 or v.shape[1] < 1:
             raise ValueError(f"values: expected an array [n, T] with T >= 1, got shape {v.shape}")
         v[~np.isfinite(v)] = np.nan
-        self.grid = self.grid or nested_grid(self.step, self.horizon)
-        self._values, self._start, self._fitted_T = v, int(start), v.shape[1]
+        self._values, self._start, self._fitted = v, int(start), v.shape[1]
         self._blocks = [self._fit_block(slice(a, min(a + BLOCK, len(v)))) for a in range(0, len(v), BLOCK)]
         return self
 
@@ -97,18 +100,16 @@ class Forecaster:
     @property
     def end(self) -> int:
         """Unix seconds of the last column."""
-        return self._start + (self._values.shape[1] - 1) * self.step
+        return int(self._start + (self._values.shape[1] - 1) * self.step)
 
     @property
     def state(self) -> NDArray[np.str_]:
-        """``ok``, ``insufficient_history`` (under 48 points, or shorter than the shortest season twice) or
-        ``no_data``, ``[n]``."""
+        """Per series, ``[n]``: ``ok``, ``insufficient_history`` (under 48 observations) or ``no_data``."""
         count = np.isfinite(self._values).sum(1)
         return np.where(count == 0, "no_data", np.where(count < MIN_POINTS, "insufficient_history", "ok"))
 
     def forecast(self) -> Forecast:
         """Paths from the last column on."""
-        assert self.grid is not None, "call fit first"
         parts = [self._forecast_block(b) for b in self._blocks]
         K = parts[0][0].shape[1] if parts else PATHS
         H = self.grid.cells
@@ -118,7 +119,7 @@ class Forecaster:
 
         def extremes(above: bool, run: int) -> Array32:
             out = [
-                c + b.library.extremes(self.grid.widths, above, run)  # type: ignore[union-attr]
+                np.add(c, b.library.extremes(self.grid.widths, above, run))
                 for c, b in zip(centres, self._blocks, strict=True)
             ]
             return self._clip(np.concatenate(out)) if out else paths
@@ -126,7 +127,7 @@ class Forecaster:
         recent = self._values[:, -RECENT:]
         return Forecast(
             self._clip(paths),
-            self.grid.ends * float(self.step),
+            (self.grid.ends * self.step).astype(np.float64),
             self.end,
             self.step,
             recent,
@@ -151,7 +152,7 @@ class Forecaster:
         """How far each series may be forecast: as far as it has a history, in seconds."""
         there = np.isfinite(self._values)
         first = np.where(there.any(1), there.argmax(1), self._values.shape[1])
-        return (self._values.shape[1] - first) * float(self.step)
+        return np.asarray((self._values.shape[1] - first) * self.step, np.float64)
 
     def _clip(self, paths: Array32) -> Array32:
         low, high = self.bounds
@@ -159,7 +160,6 @@ class Forecaster:
 
     def _panels(self, rows: slice) -> dict[int, Panel]:
         """Panels by cell width: those of the grid and the one for ramps."""
-        assert self.grid is not None
         widths = {s.width for s in self.grid.segments} | {self._ramp_width, 1}
         return {w: make_panel(self._values[rows], self.step, w, self.seasons) for w in widths}
 
@@ -169,21 +169,19 @@ class Forecaster:
 
     def _origins(self) -> Origins:
         """Origins of the backtest in columns, oldest first, in line with the coarsest cells; none twice."""
-        assert self.grid is not None
-        T, w = self._fitted_T, self.grid.coarsest
+        T, w = self._fitted, self.grid.coarsest
         oldest = max(min(2 * DAY // self.step, T // 2), T * 3 // 10, w)
         back = np.unique(np.round(np.linspace(1, max(1, (T - oldest) // w), PATHS)).astype(np.int64))
         origins = (T - back * w)[::-1]
         return origins[origins >= max(1, w)]
 
     def _fit_block(self, rows: slice) -> _Block:
-        assert self.grid is not None
         panels = self._panels(rows)
         origins = self._origins()
         combinations, residuals = [], []
         for s in self.grid.segments:
             panel = panels[s.width]
-            at = panel.T - (self._fitted_T - origins) // s.width
+            at = panel.T - (self._fitted - origins) // s.width
             combination, backtest = fit_combination(panel, at, s.last)
             combinations.append(combination)
             residuals.append((actuals(panel, at, s.last) - backtest)[:, :, s.first :])
@@ -192,14 +190,13 @@ class Forecaster:
         # Errors made while the present ramp began belong to the ramp, not to the noise around it.
         target = origins[:, None] + self.grid.ends
         for ramp in find_ramps(panels[self._ramp_width], reference):
-            residual[ramp.row, target > self._fitted_T - ramp.onset / self.step] = np.nan
+            residual[ramp.row, target > self._fitted - ramp.onset / self.step] = np.nan
         library = build_library(residual, self._values[rows], origins, self.grid.ends, self.seed)
         scorer = AnomalyScorer(self.seasons).fit(panels[1])
         return _Block(rows, combinations, library, reference, scorer)
 
     def _forecast_block(self, b: _Block) -> tuple[Array32, Array32]:
         """Paths ``[n, K, H]`` and the centres ``[n, K, H]`` around which they are drawn."""
-        assert self.grid is not None
         panels = self._panels(b.rows)
         base = np.concatenate(
             [
@@ -215,11 +212,8 @@ class Forecaster:
             self._follow(centre, ramps, b.reference, panels)
         return centre + residual, centre
 
-    def _follow(
-        self, centre: Array32, ramps: list[Ramp], reference: RampReference, panels: dict[int, Panel]
-    ) -> None:
+    def _follow(self, centre: Array32, ramps: list[Ramp], reference: RampReference, panels: dict[int, Panel]) -> None:
         """Replace a share of the paths' centres (the ramp's weight) by the profile plus the ramp, in place."""
-        assert self.grid is not None
         rows = [r.row for r in ramps]
         profile = np.concatenate(
             [

@@ -28,6 +28,7 @@ class Segment:
 
     @property
     def cells(self) -> int:
+        """Number of cells in the segment."""
         return self.last - self.first
 
 
@@ -55,6 +56,7 @@ class Grid:
 
     @property
     def coarsest(self) -> int:
+        """Width of the widest cell in steps."""
         return max(s.width for s in self.segments)
 
 

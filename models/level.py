@@ -11,7 +11,7 @@ import numpy as np
 
 from models.base import Array32, Member, Origins
 from models.panel import Panel
-from models.profile import pooled_profile, profile_at
+from models.seasonal_profile import pooled_profile, profile_at
 
 MAX_BACK = 240  # cells looked back at most: bounds the work on fine grids
 
@@ -28,7 +28,7 @@ class ProfileLevel(Member):
         self.name = name
         self.which, self.memory, self.fade = which, memory, fade
 
-    def applies(self, panel: Panel) -> bool:
+    def applies(self, panel: Panel) -> bool:  # noqa: D102 - as in the base class
         return len(panel.seasons) > (0 if self.which is None else self.which)
 
     def _predict(self, panel: Panel, fitted: Any, origins: Origins, horizon: int) -> Array32:
@@ -51,4 +51,4 @@ class ProfileLevel(Member):
             level = total / mass
         h = np.arange(1, horizon + 1)
         decay = np.ones(horizon) if self.fade is None else np.exp(-h * panel.step / self.fade)
-        return profile[:, :, back:] + level[:, :, None] * decay.astype(np.float32)
+        return np.asarray(profile[:, :, back:] + level[:, :, None] * decay.astype(np.float32))

@@ -31,7 +31,8 @@ class PathLibrary:
 
     def extremes(self, widths: NDArray[np.int64], above: bool, run: int) -> Array32:
         """Error paths of each cell's extreme, ``[n, K, H]``: the level that ``run`` consecutive points stayed beyond
-        somewhere in the cell, minus the forecast of the cell's mean."""
+        somewhere in the cell, minus the forecast of the cell's mean.
+        """
         key = (above, run)
         if key not in self._extremes:
             self._extremes[key] = self._compute(widths, above, run)

@@ -26,7 +26,8 @@ NARROW, WIDE = 300, 1800
 @dataclass(frozen=True)
 class Panel:
     """``values [n, T]`` filled (NaN only before a series begins), ``observed [n, T]`` what was there,
-    ``seasons``: cycle lengths in cells that fit into T, shortest first."""
+    ``seasons``: cycle lengths in cells that fit into T, shortest first.
+    """
 
     values: NDArray[np.float32]
     observed: Float
@@ -35,10 +36,12 @@ class Panel:
 
     @property
     def n(self) -> int:
+        """Number of series."""
         return int(self.values.shape[0])
 
     @property
-    def T(self) -> int:
+    def T(self) -> int:  # noqa: N802 - the letter of array code
+        """Number of columns."""
         return int(self.values.shape[1])
 
     def select(self, rows: list[int]) -> Panel:
@@ -47,7 +50,7 @@ class Panel:
 
     @cached_property
     def smoothed(self) -> tuple[NDArray[np.float32], int]:
-        """Moving mean over 10 minutes or three cells ``[n, T]``, and its half width in cells: how far it looks ahead."""
+        """Moving mean over 10 minutes or three cells ``[n, T]``; its half width in cells: how far it looks ahead."""
         return moving_mean(self.values, NARROW // self.step), NARROW // self.step
 
     @cached_property
@@ -65,7 +68,8 @@ class Panel:
 
 def season_lengths(seasons: tuple[int, ...] | None, step: int, T: int) -> tuple[int, ...]:
     """Cycle lengths in cells that divide evenly and of which ``T`` holds at least two; ``seasons`` in seconds,
-    ``None`` means a day and a week."""
+    ``None`` means a day and a week.
+    """
     wanted = (DAY, WEEK) if seasons is None else tuple(sorted(seasons))
     return tuple(s // step for s in wanted if s % step == 0 and s // step >= 4 and MIN_CYCLES * (s // step) <= T)
 

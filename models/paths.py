@@ -39,7 +39,8 @@ class Breach:
         """P(breach starts within each of ``seconds``), ``[n, len(seconds)]``; never falls as the seconds grow."""
         limit = np.asarray(seconds, float)
         hit = (self.first[:, :, None] <= limit) & np.isfinite(self.first[:, :, None])
-        unknown = np.isnan(self.first).any(1)[:, None] | ((limit > self.reach[:, None]) & np.isfinite(limit))
+        no_forecast = np.isnan(self.first).any(axis=1, keepdims=True)
+        unknown = no_forecast | ((limit > self.reach[:, None]) & np.isfinite(limit))
         return np.where(unknown, np.nan, hit.mean(1))
 
     def time_to(self, quantiles: Sequence[float], conditional: bool = False) -> Float:
@@ -90,9 +91,7 @@ class Forecast:
             ValueError: beyond the horizon.
         """
         if not 0 < seconds <= self.offsets[-1]:
-            raise ValueError(
-                f"expected a horizon of at most {self.offsets[-1]:g} s and more than 0, got {seconds:g} s"
-            )
+            raise ValueError(f"expected a horizon of at most {self.offsets[-1]:g} s and more than 0, got {seconds:g} s")
         return int(np.searchsorted(self.offsets, seconds))
 
     def quantile(self, quantiles: Sequence[float]) -> Float:
@@ -119,7 +118,7 @@ class Forecast:
         n = len(self.paths)
         limit = np.asarray(threshold, float)
         if run < 1 or not np.isfinite(limit).all() or limit.shape not in ((), (1,), (n,)):
-            raise ValueError(f"breach: expected run >= 1 and 1 or {n} finite thresholds, got {run}, {threshold}")
+            raise ValueError(f"breach: expected run >= 1 and 1 or {n} finite thresholds, got run {run} and {limit}")
         limit, up = np.broadcast_to(limit, n), np.broadcast_to(np.asarray(above, bool), n)
         first = np.full(self.paths.shape[:2], np.nan)
         for direction in np.unique(up):

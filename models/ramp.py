@@ -21,7 +21,7 @@ from scipy.special import ndtri
 
 from models.grid import DAY, HOUR, WEEK
 from models.panel import Panel
-from models.profile import season_profile
+from models.seasonal_profile import season_profile
 from models.robust import nan_quantile, scale_about_zero
 
 Float = NDArray[np.float64]
@@ -29,7 +29,8 @@ Array32 = NDArray[np.float32]
 Index = NDArray[np.int64]
 
 SHAPES = ("level", "peak", "trough")
-SHAPE_PRIOR = np.array([1.0, 0.1, 0.03])  # leaks and fills are common, growing peaks less so, deepening troughs rare
+# Leaks and fills are common, growing peaks less so, deepening troughs rare.
+SHAPE_PRIOR = np.array([1.0, 0.1, 0.03])
 SHORTEST, RATIO = HOUR, 1.12  # onsets: from an hour ago, each this much further back than the one before
 SAMPLE_EVERY = 30 * 60  # the past is looked at this often, in seconds
 SIGNIFICANT = 4.5  # robust standard deviations of the past slopes
@@ -44,7 +45,8 @@ PERSISTS_AGES = 4.0
 class RampReference:
     """What is normal for each series: ``low, high [n]`` of its profile, ``noise [n]`` (standard deviation of a
     deviation), ``inflation [n]`` (variance of a long mean over that of independent points), and the ``bar
-    [B, n, W]`` that a slope (unit per cell) must pass, per onset (``onsets [W]``, cells before the end)."""
+    [B, n, W]`` that a slope (unit per cell) must pass, per onset (``onsets [W]``, cells before the end).
+    """
 
     low: Float
     high: Float
@@ -57,7 +59,8 @@ class RampReference:
 @dataclass(frozen=True)
 class Ramp:
     """A ramp under way in series ``row``: ``weight`` 0..1 is our belief in it; ``odds [C]`` (sum 1), ``slope``,
-    ``slope_error`` (units per second), ``age`` (seconds) and ``shape`` (index into SHAPES) of its C versions."""
+    ``slope_error`` (units per second), ``age`` (seconds) and ``shape`` (index into SHAPES) of its C versions.
+    """
 
     row: int
     weight: float
@@ -139,7 +142,7 @@ def _inflation(deviation: Float, noise: Float) -> Float:
     d = np.nan_to_num(np.clip(deviation, -limit, limit))
     phi = (d[:, 1:] * d[:, :-1]).sum(1) / np.maximum((d * d).sum(1), 1e-30)
     phi = np.clip(phi, 0, 0.97)
-    return (1 + phi) / (1 - phi)
+    return np.asarray((1 + phi) / (1 - phi))
 
 
 def find_ramps(panel: Panel, reference: RampReference | None) -> list[Ramp]:
@@ -161,9 +164,8 @@ def find_ramps(panel: Panel, reference: RampReference | None) -> list[Ramp]:
         support = gain[:, i] / (2 * noise**2) + np.log(SHAPE_PRIOR)[:, None]
         best = _best_candidate(d[i], shapes[:, i], slope[:, i], support, ratio[:, i], onsets, noise)
         if best is not None:
-            ramps.append(
-                _versions(int(i), best, support, slope[:, i], noise / np.sqrt(spread[:, i]), ratio[:, i], onsets, panel.step)
-            )
+            error = noise / np.sqrt(spread[:, i])
+            ramps.append(_versions(int(i), best, support, slope[:, i], error, ratio[:, i], onsets, panel.step))
     return ramps
 
 
@@ -203,19 +205,20 @@ def _best_candidate(
 def _versions(
     row: int, best: tuple[int, int], support: Float, slope: Float, error: Float, ratio: Float, onsets: Index, step: int
 ) -> Ramp:
-    """All onsets and shapes with the best one's sign, by log posterior ``support``; arrays of one series, ``[B, W]``."""
+    """All onsets and shapes with the best one's sign, by log posterior ``support``; arrays ``[B, W]``."""
     odds = np.exp(np.minimum(support - support[best], 0))
     b, w = np.nonzero((odds > 1e-3) & (np.sign(slope) == np.sign(slope[best])))
     odds = odds[b, w] / odds[b, w].sum()
     sure = np.clip((ratio[b, w] - 1) / (SURE_AT - 1), 0, 1)
-    return Ramp(
-        row, float(odds @ sure), odds, slope[b, w] / step, error[b, w] / step, onsets[w] * float(step), b
-    )
+    age = (onsets[w] * step).astype(np.float64)
+    return Ramp(row, float(odds @ sure), odds, slope[b, w] / step, error[b, w] / step, age, b)
 
 
 def _fit_hinges(d: Float, shapes: Float, onsets: Index) -> tuple[Float, Float, Float, Float]:
-    """Hinges that end now: slopes, explained sums of squares and sums of squares of the hinge, ``[B, n, W]``; and
-    what the best step explains, ``[n]``."""
+    """Slopes, explained sums of squares and sums of squares of hinges that end now, ``[B, n, W]``.
+
+    The last array is what the best step explains, ``[n]``.
+    """
     there = np.isfinite(d)
     v = np.where(there, d, 0)[:, ::-1]
     age = np.arange(v.shape[1]) + 0.5
@@ -237,7 +240,8 @@ def _fit_hinges(d: Float, shapes: Float, onsets: Index) -> tuple[Float, Float, F
 def _looks_like(d: Float, line: Float, noise: float, level: bool) -> bool:
     """Whether the deviation ``d [w]`` follows ``line [w]``: medians by thirds, growth in each, and no end to it.
 
-    ``noise``: standard deviation of a point, inflated for autocorrelation."""
+    ``noise``: standard deviation of a point, inflated for autocorrelation.
+    """
     parts = np.array_split(np.arange(len(d)), 3)
     if min(np.isfinite(d[p]).mean() for p in parts) < 0.3:
         return False

@@ -22,7 +22,9 @@ MAX_ROWS = 4000  # rows to learn from: two weeks of 5-minute cells
 
 @dataclass(frozen=True)
 class RidgeFit:
-    """Standardisation and coefficients: ``mean, scale [n]``, ``lags [L]``, ``coefficients [n, L + 1]`` (constant last)."""
+    """Standardisation and coefficients: ``mean, scale [n]``, ``lags [L]``, ``coefficients [n, L + 1]``
+    (constant last).
+    """
 
     mean: NDArray[np.float64]
     scale: NDArray[np.float64]
@@ -46,7 +48,7 @@ class Ridge(Member):
 
     name = "ridge"
 
-    def applies(self, panel: Panel) -> bool:
+    def applies(self, panel: Panel) -> bool:  # noqa: D102 - as in the base class
         return panel.T >= 48
 
     def _fit(self, panel: Panel) -> RidgeFit:

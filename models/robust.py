@@ -20,7 +20,7 @@ def nan_quantile(values: ArrayLike, q: ArrayLike, axis: int) -> Float:
     v = np.asarray(values, dtype=np.float64)
     empty = np.isnan(v).all(axis=axis)
     safe = np.where(np.expand_dims(empty, axis), 0.0, v)
-    return np.where(empty, np.nan, np.nanquantile(safe, q, axis=axis))
+    return np.where(empty, np.nan, np.nanquantile(safe, np.asarray(q, dtype=np.float64), axis=axis))
 
 
 def scale_about_zero(values: ArrayLike, axis: int) -> Float:

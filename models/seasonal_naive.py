@@ -17,7 +17,7 @@ class SeasonalNaive(Member):
         self.which = which
         self.name = name
 
-    def applies(self, panel: Panel) -> bool:
+    def applies(self, panel: Panel) -> bool:  # noqa: D102 - as in the base class
         return len(panel.seasons) > self.which
 
     def _predict(self, panel: Panel, fitted: Any, origins: Origins, horizon: int) -> Array32:

@@ -33,7 +33,7 @@ def cycles_of(panel: Panel, which: int) -> int:
 def _past(positions: Index, origins: Index, season: int, reach: int) -> Index:
     """First cycle back, ``[K, J]``, whose column (and ``reach`` more, through smoothing) lies before the origin."""
     ahead = positions - (origins[:, None] - 1 - reach)
-    return np.maximum(1, -(-ahead // season))
+    return np.asarray(np.maximum(1, -(-ahead // season)))
 
 
 def profile_at(panel: Panel, positions: Index, origins: Index, which: int, wide: bool = False) -> Array32:
@@ -86,7 +86,7 @@ def pooled_profile(panel: Panel, positions: Index, origins: Index) -> Array32:
         total += weight * np.where(weight > 0, v, 0)
         mass += weight
     # Where no day agrees with the reference, the reference itself.
-    return (total + 1e-6 * reference) / mass
+    return ((total + 1e-6 * reference) / mass).astype(np.float32)
 
 
 def season_profile(panel: Panel, positions: Index, origins: Index) -> Array32:
