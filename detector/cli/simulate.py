@@ -20,8 +20,9 @@ def command(
     scenario: Annotated[
         list[str] | None,
         typer.Option(
-            help="KIND[:SEVERITY][@LABEL=VALUE,...], repeatable. Kinds: healthy accuracy-slide accuracy-cliff "
-            "memory-leak disk-fill cpu-growth queue-backlog data-outage retrain spike level-shift."
+            help="KIND[:SEVERITY][@LABEL=VALUE,...], repeatable. Kinds: healthy accuracy-slide "
+            "accuracy-cliff memory-leak disk-fill cpu-growth queue-backlog data-outage retrain spike "
+            "level-shift."
         ),
     ] = None,
     start: Annotated[

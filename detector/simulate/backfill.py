@@ -1,7 +1,8 @@
 """The platform's past as blocks that Prometheus loads.
 
-Each metric is written at the step at which the catalogue reads it. The text is cut where Prometheus cuts its blocks, so that
-promtool parses every line only as often as it must, and the pieces are imported side by side.
+Each metric is written at the step at which the catalogue reads it. The text is cut where Prometheus cuts
+its blocks, so that promtool parses every line only as often as it must, and the pieces are imported side by
+side.
 """
 
 from __future__ import annotations
@@ -51,8 +52,11 @@ def backfill(
     """Write the samples of [start, end] as TSDB blocks into `directory`, a Prometheus' --storage.tsdb.path.
 
     Raises:
-        DetectorError: promtool is missing or fails; its own words are in the message.
-        ValueError: an empty range.
+    ------
+    DetectorError
+        Promtool is missing or fails; its own words are in the message.
+    ValueError
+        An empty range.
     """
     from detector.servers import find_program
 
@@ -66,7 +70,7 @@ def backfill(
     with contextlib.ExitStack() as stack:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=".backfill-", dir=directory)))
         running: list[_Import] = []
-        stack.callback(lambda: [one.abandon() for one in running])
+        stack.callback(_abandon_all, running)
         for number, (left, right) in enumerate(pieces):
             text = scratch / f"{number}.om"
             with text.open("w", encoding="ascii", buffering=1 << 20) as out:
@@ -106,6 +110,11 @@ class _Import:
         self._process.communicate()
 
 
+def _abandon_all(running: list[_Import]) -> None:
+    for one in running:
+        one.abandon()
+
+
 def _pieces(start: int, end: int) -> Iterator[tuple[int, int]]:
     """[start, end] cut at block boundaries, both ends of a piece included."""
     length = ALIGNED_HOURS * 3600
@@ -117,7 +126,7 @@ def _pieces(start: int, end: int) -> Iterator[tuple[int, int]]:
 
 
 def write_openmetrics(platform: Platform, out: IO[str], start: int, end: int) -> tuple[int, int]:
-    """Write every family's samples of [start, end] in OpenMetrics text; how many series and samples it wrote."""
+    """Write the samples of [start, end] in OpenMetrics text; how many series and samples that were."""
     series = samples = 0
     for family in FAMILIES:
         step = read_step(platform, family)
@@ -134,7 +143,7 @@ def write_openmetrics(platform: Platform, out: IO[str], start: int, end: int) ->
 
 
 def read_step(platform: Platform, family: Family) -> int:
-    """The step at which the catalogue reads a family; one minute for what only stands behind another query."""
+    """The step at which the catalogue reads a family; one minute for what stands behind another query."""
     query = platform.catalogue.queries.get(family.query)
     return query.step if query is not None else _DEFAULT_STEP
 

@@ -1,7 +1,7 @@
 """The metrics the platform exposes: the raw gauges, counters and histograms behind the catalogue's queries.
 
-Counters are exact: whole increments a minute, summed since the last restart of their instance, so that every window
-and the live endpoint agree to the last digit. Shapes: n series, K counters a series, T times.
+Counters are exact: whole increments a minute, summed since the last restart of their instance, so that
+every window and the live endpoint agree to the last digit. Shapes: n series, K counters a series, T times.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _MICRO = 1e6
 
 @dataclass(frozen=True)
 class Family:
-    """One exposed metric family. `query` is the catalogue's query it stands behind, `samples` its sample names."""
+    """One exposed metric family: the catalogue's query it stands behind and its sample names."""
 
     name: str
     type: Literal["gauge", "counter", "histogram"]
@@ -48,7 +48,7 @@ class Family:
 
 @dataclass(frozen=True)
 class Sampled:
-    """Samples [T] of one exposed series; NaN where it has vanished. `format` is the printf format of a value."""
+    """Samples [T] of one exposed series, NaN where it has vanished, and the printf format of a value."""
 
     name: str
     labels: Labels
@@ -129,7 +129,7 @@ def _increments(platform: Platform, query_name: str, minutes: Ints) -> Ints:
 
 
 def _durations(platform: Platform, query_name: str, minutes: Ints) -> Ints:
-    """Increments of every bucket, then of the sum in microseconds: log-normal durations around the percentile."""
+    """Increments of every bucket, then of the sum in microseconds, of log-normal durations."""
     log_mean = np.log(platform.process(query_name, minutes)) - _Z95 * DURATION_SPREAD
     predictions = np.zeros(log_mean.shape, dtype=np.int64)
     made = _increments(platform, THROUGHPUT, minutes)[:, 0]
@@ -138,9 +138,10 @@ def _durations(platform: Platform, query_name: str, minutes: Ints) -> Ints:
         predictions[instances.index(series.labels["instance"])] += row
     out = np.empty((log_mean.shape[0], len(DURATION_BUCKETS) + 1, minutes.size), dtype=np.int64)
     for k, bound in enumerate(DURATION_BUCKETS):
-        share = ndtr((np.log(bound) - log_mean) / DURATION_SPREAD)
+        share = np.asarray(ndtr((np.log(bound) - log_mean) / DURATION_SPREAD), dtype=np.float64)
         out[:, k] = _whole(predictions * share)
-    out[:, -1] = _whole(_MICRO * predictions * np.exp(log_mean + DURATION_SPREAD**2 / 2.0))
+    mean: Floats = np.exp(log_mean + DURATION_SPREAD**2 / 2.0)
+    out[:, -1] = _whole(_MICRO * mean * predictions)
     return out
 
 

@@ -20,7 +20,8 @@ WORKFLOWS = ("backtest", "evaluation", "ingest", "report", "retrain", "trade-pla
 
 def _series(service: str, instances: tuple[str, ...], **dimensions: tuple[str, ...]) -> tuple[Labels, ...]:
     """Every combination of instance and further labels. `job` is exposed too, so that a scrape with
-    `honor_labels` and a backfilled block name the same series."""
+    `honor_labels` and a backfilled block name the same series.
+    """
     names = list(dimensions)
     return tuple(
         {"job": service, "service": service, "instance": instance, **dict(zip(names, values, strict=True))}

@@ -37,12 +37,17 @@ class Platform:
     Any window of any query can be computed, and always with the same numbers, whatever was asked before:
     live exposition, backfilled blocks and replays without a server agree.
 
-    Args:
-        seed: all randomness follows from it.
-        scenarios: what goes wrong; none is a healthy platform.
-        clock: `sessions` trades 9:00-11:30 and 12:30-15:30 Asia/Tokyo on weekdays; `around_the_clock` gives the
-            ml_ and data_ groups a smooth day like the others'.
-        catalogue: where the objectives stand, by default the built-in `day_trade`.
+    Parameters
+    ----------
+    seed
+        All randomness follows from it.
+    scenarios
+        What goes wrong; none is a healthy platform.
+    clock
+        `sessions` trades 9:00-11:30 and 12:30-15:30 Asia/Tokyo on weekdays; `around_the_clock` gives the
+        ml_ and data_ groups a smooth day like the others'.
+    catalogue
+        Where the objectives stand, by default the built-in `day_trade`.
 
     >>> platform = Platform(seed=1)
     >>> frame = platform.query("node_cpu_usage", 1_700_000_040, 1_700_003_640, 60)
@@ -86,8 +91,11 @@ class Platform:
         Times in unix seconds. NaN where a scenario makes the series vanish.
 
         Raises:
-            KeyError: unknown query.
-            ValueError: an empty window or a step that is not positive.
+        ------
+        KeyError
+            Unknown query.
+        ValueError
+            An empty window or a step that is not positive.
         """
         times = _grid(start, end, step)
         minutes = times // 60
@@ -102,7 +110,9 @@ class Platform:
         """Raw samples of an exposed metric, for example `ml_prediction_duration_bucket`.
 
         Raises:
-            KeyError: the platform exposes no such metric.
+        ------
+        KeyError
+            The platform exposes no such metric.
         """
         from detector.simulate.exposed import raw_samples
 
@@ -119,7 +129,7 @@ class Platform:
         return find_truth(self, catalogue if catalogue is not None else self.catalogue, within, until)
 
     def process(self, query_name: str, minutes: Ints) -> Floats:
-        """Values [n, T] of the underlying process in sorted absolute minutes, before any window or rounding."""
+        """Values [n, T] of the process behind a query at sorted minutes, before window and rounding."""
         metric = METRICS[query_name]
         noise = self._noise_of(query_name).at(minutes)
         scale = metric.sigma / (window_sd(metric.phi, WINDOW_MINUTES) if metric.windowed else 1.0)

@@ -39,7 +39,7 @@ def _smooth_step(x: Floats) -> Floats:
 
 
 def session_activity(local_minutes: Ints) -> Floats:
-    """Trading activity 0..1 at local (Tokyo) minutes since the epoch: busiest at the open, ramped at every edge."""
+    """Trading activity 0..1 at local (Tokyo) minutes since the epoch, busiest at the open, ramped edges."""
     minute = local_minutes % DAY
     weekday = (local_minutes // DAY + _EPOCH_WEEKDAY) % 7
     activity = np.zeros(minute.shape)
@@ -52,7 +52,7 @@ def session_activity(local_minutes: Ints) -> Floats:
 
 
 def daily_shape(local_minutes: Ints, peak_hour: float) -> Floats:
-    """A smooth day 0..1 with its peak at `peak_hour`, scaled by the weekday; the day changes in the trough."""
+    """A smooth day 0..1 with its peak at `peak_hour`, scaled by the weekday, which changes in the trough."""
     since_trough = local_minutes - round(peak_hour * 60) + DAY // 2
     weekday = (since_trough // DAY + _EPOCH_WEEKDAY) % 7
     wave = 0.5 - 0.5 * np.cos(2.0 * math.pi * (since_trough % DAY) / DAY)
@@ -60,7 +60,9 @@ def daily_shape(local_minutes: Ints, peak_hour: float) -> Floats:
 
 
 def week_profile(peak_hour: float, sessions: bool, shift_minutes: int = 0) -> Floats:
-    """Load of every minute of the week [10080], 0 at the quietest and 1 at the busiest; index = minute % 10080.
+    """Load of every minute of the week [10080], 0 at the quietest and 1 at the busiest.
+
+    The index is the absolute minute modulo 10080.
 
     >>> profile = week_profile(13.0, sessions=True)
     >>> float(profile.min()), float(profile.max())
@@ -91,8 +93,9 @@ def window_sd(phi: float, window: int) -> float:
 class Noise:
     """Unit AR(1) noise of n series, computed a UTC day at a time and kept.
 
-    A day is filtered together with the innovations of the day before it as burn-in: what was before them weighs
-    `phi ** 1440`, nothing, so that any window of any length gives the same numbers and days join without a seam.
+    A day is filtered together with the innovations of the day before it as burn-in: what was before them
+    weighs `phi ** 1440`, nothing, so that any window of any length gives the same numbers and days join
+    without a seam.
     """
 
     def __init__(self, seed: int, name: str, n: int, phi: float) -> None:

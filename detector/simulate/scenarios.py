@@ -1,7 +1,8 @@
 """What can go wrong on the simulated platform, and by how much.
 
-A scenario moves the noise-free value of its series from `start` on. Its unit is the series' own: the daily swing or
-sigma (see `metrics.py`), so that severity 1 means the same for a ratio of 0.93 and for a queue of 100.
+A scenario moves the noise-free value of its series from `start` on. Its unit is the series' own: the daily
+swing or sigma (see `metrics.py`), so that severity 1 means the same for a ratio of 0.93 and for a queue of
+100.
 """
 
 from __future__ import annotations
@@ -55,9 +56,9 @@ OUTAGE_SERVICE = "data-service"
 class Scenario:
     """One thing that happens at `start` (unix seconds).
 
-    `severity` scales speed or size (1 = as documented per kind). `target` are labels that replace the default
-    choice, for example ``{"instance": "node-5", "mountpoint": "/"}``; `query` moves `spike` and `level-shift` to
-    another query. `duration` (seconds) ends a data-outage; None: it stays.
+    `severity` scales speed or size (1 = as documented per kind). `target` are labels that replace the
+    default choice, for example ``{"instance": "node-5", "mountpoint": "/"}``; `query` moves `spike` and
+    `level-shift` to another query. `duration` (seconds) ends a data-outage; None: it stays.
 
     >>> Scenario("disk-fill", 1_700_000_000).severity
     1.0
@@ -106,7 +107,9 @@ def parse_scenario(text: str, start: float) -> Scenario:
     {'instance': 'node-5', 'mountpoint': '/'}
 
     Raises:
-        ValueError: it is written differently, or the kind is unknown.
+    ------
+    ValueError
+        It is written differently, or the kind is unknown.
     """
     found = re.fullmatch(r"([a-z-]+)(?::([0-9.]+))?(?:@(.+))?", text.strip())
     if found is None:

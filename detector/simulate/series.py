@@ -21,8 +21,8 @@ _SHIFT_MINUTES = 45
 class Series:
     """A series of one query, without its noise and scenarios.
 
-    `worst` is the deterministic value at the busiest minute of the week, `swing` the distance from there to the
-    quietest (in the metric's unit), `worse` the direction in which load moves the value.
+    `worst` is the deterministic value at the busiest minute of the week, `swing` the distance from there to
+    the quietest (in the metric's unit), `worse` the direction in which load moves the value.
     """
 
     metric: Metric
@@ -48,7 +48,9 @@ def build_series(name: str, query: Query | None, seed: int, around_the_clock: bo
     """All series of a query. `query` gives the objective; without one the table's quiet level counts.
 
     Raises:
-        KeyError: the platform has no such query.
+    ------
+    KeyError
+        The platform has no such query.
     """
     if name not in METRICS:
         raise KeyError(f"the simulated platform has no query {name!r}; it has {', '.join(METRICS)}")

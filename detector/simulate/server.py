@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Self
+from typing import ClassVar, Self
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from detector.simulate.exposed import FAMILIES, Counts, Family, count, sample_fa
 from detector.simulate.metrics import METRICS
 from detector.simulate.platform import Platform
 
+_Page = tuple[str, Callable[[], bytes]]
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -64,11 +65,16 @@ class Exposition:
 class SimulatorServer:
     """Serves a platform on a loopback port from a background thread; a context manager.
 
-    Args:
-        platform: what to expose.
-        port: 0 takes a free one.
-        host: address to listen on.
-        now: the clock, unix seconds.
+    Parameters
+    ----------
+    platform
+        What to expose.
+    port
+        0 takes a free one.
+    host
+        Address to listen on.
+    now
+        The clock, unix seconds.
     """
 
     def __init__(
@@ -77,20 +83,26 @@ class SimulatorServer:
         self.platform = platform
         exposition = Exposition(platform)
 
+        def metrics() -> bytes:
+            return exposition.render(now())
+
+        def index() -> bytes:
+            return b"simulated platform: /metrics /truth\n"
+
         def truth() -> bytes:
             return json.dumps([one.to_json() for one in platform.truth()]).encode()
 
         class Handler(_Handler):
-            pages = {
-                "/metrics": (CONTENT_TYPE, lambda: exposition.render(now())),
+            pages: ClassVar[dict[str, _Page]] = {
+                "/metrics": (CONTENT_TYPE, metrics),
                 "/truth": ("application/json", truth),
-                "/": ("text/plain; charset=utf-8", lambda: b"simulated platform: /metrics /truth\n"),
+                "/": ("text/plain; charset=utf-8", index),
             }
 
         self._server = ThreadingHTTPServer((host, port), Handler)
         self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.1,), daemon=True)
-        self._warm = lambda: exposition.render(now())
+        self._warm = metrics
 
     @property
     def port(self) -> int:
@@ -128,13 +140,13 @@ class SimulatorServer:
 
 
 class _Handler(BaseHTTPRequestHandler):
-    pages: dict[str, tuple[str, Callable[[], bytes]]]
+    pages: ClassVar[dict[str, _Page]] = {}
 
     def do_GET(self) -> None:
         """Answer one request."""
-        kind, page = self.pages.get(self.path.partition("?")[0], ("text/plain", None))
-        body = b"not found\n" if page is None else page()
-        self.send_response(404 if page is None else 200)
+        found = self.pages.get(self.path.partition("?")[0])
+        kind, body = (found[0], found[1]()) if found else ("text/plain", b"not found\n")
+        self.send_response(200 if found else 404)
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()

@@ -29,8 +29,9 @@ Interval = tuple[float, float | None]
 class Truth:
     """The truth about one series of one query under one scenario. Times in unix seconds.
 
-    `breach_at` is the first of the `run` consecutive points of the query's own grid, at or after the scenario's
-    start, that lie strictly beyond the objective; None: it did not happen before `searched_until`.
+    `breach_at` is the first of the `run` consecutive points of the query's own grid, at or after the
+    scenario's start, that lie strictly beyond the objective; None: it did not happen before
+    `searched_until`.
     """
 
     query: str
@@ -63,7 +64,7 @@ class Truth:
 
 
 def find_truth(platform: Platform, catalogue: Catalogue, within: float, until: float | None) -> list[Truth]:
-    """The truth of every scenario and every series it hits, up to `until` or `within` seconds past its start."""
+    """The truth of every scenario and series it hits, up to `until` or `within` seconds past its start."""
     found: list[Truth] = []
     for scenario in platform.scenarios:
         end = scenario.start + within if until is None else until
@@ -111,7 +112,7 @@ def _one_truth(
 def _first_breaches(
     platform: Platform, query: Query, start: float, end: float, rows: list[int]
 ) -> dict[int, float]:
-    """For each row the time of the first of `run` consecutive points beyond the threshold, a day at a time."""
+    """For each row the time of the first of `run` points in a row beyond the threshold; a day at a time."""
     found: dict[int, float] = {}
     if query.threshold is None:
         return found
