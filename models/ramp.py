@@ -21,8 +21,8 @@ from scipy.special import ndtri
 
 from models.grid import DAY, HOUR, WEEK
 from models.panel import Panel
-from models.seasonal_profile import season_profile
 from models.robust import nan_quantile, scale_about_zero
+from models.seasonal_profile import season_profile
 
 Float = NDArray[np.float64]
 Array32 = NDArray[np.float32]
