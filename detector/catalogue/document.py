@@ -26,8 +26,7 @@ _MAX_DEPTH = 40
 _MAX_NODES = 200_000
 _REFERENCE = re.compile(r"\$\$|\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 _PLAIN_TAGS = {
-    f"tag:yaml.org,2002:{name}"
-    for name in ("null", "bool", "int", "float", "str", "timestamp", "merge", "value")
+    f"tag:yaml.org,2002:{name}" for name in ("null", "bool", "int", "float", "str", "timestamp", "merge", "value")
 }
 _REPR = reprlib.Repr()
 _REPR.maxstring, _REPR.maxother, _REPR.maxdict, _REPR.maxlist = 80, 80, 6, 8
@@ -76,11 +75,7 @@ def shown(value: Any, path: Path = ()) -> str:
     """A value as a message shows it: short, on one line, secrets left out."""
     if any(part in SECRET_KEYS for part in path):
         return (
-            "a hidden value"
-            if isinstance(value, str) and value
-            else "nothing"
-            if value in (None, "")
-            else _kind(value)
+            "a hidden value" if isinstance(value, str) and value else "nothing" if value in (None, "") else _kind(value)
         )
     if value is None or value == "":
         return "nothing"
@@ -95,11 +90,7 @@ def shown(value: Any, path: Path = ()) -> str:
 
 def _kind(value: Any) -> str:
     if isinstance(value, Mapping):
-        return (
-            "a mapping of " + ", ".join(str(key)[:30] for key in list(value)[:6])
-            if value
-            else "an empty mapping"
-        )
+        return "a mapping of " + ", ".join(str(key)[:30] for key in list(value)[:6]) if value else "an empty mapping"
     if isinstance(value, list):
         return f"a list of {len(value)}"
     return "a hidden value"
@@ -141,9 +132,7 @@ class _Reader:
         self.nodes += 1
         if len(path) > _MAX_DEPTH or self.nodes > _MAX_NODES:
             if self.nodes <= _MAX_NODES + 1 or len(path) > _MAX_DEPTH:
-                self.document.report(
-                    path[:4], "a catalogue of ordinary size and depth", "one that never ends"
-                )
+                self.document.report(path[:4], "a catalogue of ordinary size and depth", "one that never ends")
             self.nodes = _MAX_NODES + 2
             return None
         if isinstance(node, yaml.MappingNode):
@@ -168,9 +157,7 @@ class _Reader:
                 self.document.report(path, "a plain key", "a list or mapping as key", line=line)
             elif key in values:
                 first = self.document.lines[*path, key]
-                self.document.report(
-                    (*path, key), "each key once", f"it again (first in line {first})", line=line
-                )
+                self.document.report((*path, key), "each key once", f"it again (first in line {first})", line=line)
             else:
                 self.document.lines[*path, key] = line
                 values[key] = self._value(child, (*path, key))
@@ -178,9 +165,7 @@ class _Reader:
 
     def _scalar(self, node: yaml.Node, path: Path) -> Any:
         if node.tag not in _PLAIN_TAGS:
-            self.document.report(
-                path, "plain YAML", f"the tag {node.tag[:60]}", line=node.start_mark.line + 1
-            )
+            self.document.report(path, "plain YAML", f"the tag {node.tag[:60]}", line=node.start_mark.line + 1)
             return None
         if node.tag.rsplit(":", 1)[1] in ("timestamp", "merge", "value", "str"):
             return node.value

@@ -152,9 +152,7 @@ def _path(details: ErrorDetails, document: Document) -> yaml_document.Path:
     """The path in the file: pydantic's location without the tags of its unions."""
     path: yaml_document.Path = ()
     for part in details["loc"]:
-        if not (
-            part in _UNION_TAGS and path[-1:] == ("pushgateway",) and (*path, part) not in document.lines
-        ):
+        if not (part in _UNION_TAGS and path[-1:] == ("pushgateway",) and (*path, part) not in document.lines):
             path = (*path, part)
     return path
 

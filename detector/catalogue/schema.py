@@ -150,8 +150,7 @@ class Settings(Part):
     timezone: str = "UTC"
     prometheus: EndpointOrUrl = Field(default_factory=lambda: Endpoint(url="http://localhost:9090"))
     pushgateway: Annotated[
-        Annotated[EndpointOrUrl, Tag("one")]
-        | Annotated[list[EndpointOrUrl], Field(min_length=1), Tag("several")],
+        Annotated[EndpointOrUrl, Tag("one")] | Annotated[list[EndpointOrUrl], Field(min_length=1), Tag("several")],
         Discriminator(_one_or_several),
     ] = Field(default_factory=lambda: Endpoint(url="http://localhost:9091"))
     state_dir: Text | None = None
@@ -378,9 +377,7 @@ def _range_contradictions(query: Query) -> list[Contradiction]:
         return [("data_range", "[low, high] with low < high", _range_text(query))]
     found: list[Contradiction] = []
     if query.threshold is not None and not _inside(query, query.threshold):
-        found.append(
-            ("objective", f"a threshold inside data_range {_range_text(query)}", f"{query.threshold:g}")
-        )
+        found.append(("objective", f"a threshold inside data_range {_range_text(query)}", f"{query.threshold:g}"))
     level = query.threshold_alert_level
     own = query.threshold_alert and (query.threshold_alert.above, query.threshold_alert.below) != (None, None)
     if own and level is not None and not _inside(query, level[1]):
@@ -399,9 +396,7 @@ def _time_contradictions(query: Query) -> list[Contradiction]:
         shown = "[" + ", ".join(map(format_duration, query.horizons)) + "]"
         found.append(("horizons", "horizons in rising order, each once", shown))
     if query.history % step:
-        found.append(
-            ("history", f"a multiple of step {format_duration(step)}", format_duration(query.history))
-        )
+        found.append(("history", f"a multiple of step {format_duration(step)}", format_duration(query.history)))
     if query.history < max(query.horizons):
         want = f"at least the longest horizon {format_duration(max(query.horizons))}"
         found.append(("history", want, format_duration(query.history)))
@@ -418,9 +413,7 @@ def _alert_contradictions(query: Query) -> list[Contradiction]:
         side, _ = query.threshold_alert_level
         if (side == ">") != query.breach_above:
             want = "above" if query.breach_above else "below"
-            found.append(
-                ("threshold_alert", f"{want} (the breach's side)", "below" if side == "<" else "above")
-            )
+            found.append(("threshold_alert", f"{want} (the breach's side)", "below" if side == "<" else "above"))
     if query.alert is None:
         return found
     if query.objective is None:
