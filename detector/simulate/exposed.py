@@ -20,6 +20,7 @@ from detector.simulate.metrics import (
     DURATION_SPREAD,
     METRICS,
     RESET_DAYS,
+    WINDOW_MINUTES,
 )
 from detector.simulate.processes import DAY, Floats, Ints, seeded
 
@@ -143,6 +144,34 @@ def _durations(platform: Platform, query_name: str, minutes: Ints) -> Ints:
     mean: Floats = np.exp(log_mean + DURATION_SPREAD**2 / 2.0)
     out[:, -1] = _whole(_MICRO * mean * predictions)
     return out
+
+
+def read_window(platform: Platform, query_name: str, minutes: Ints) -> Floats:
+    """What the catalogue's rate, ratio or quantile over the last WINDOW_MINUTES shows, restarts aside [n, T]."""
+    first = int(minutes[0]) - WINDOW_MINUTES
+    every = _increments(platform, query_name, np.arange(first, int(minutes[-1]), dtype=np.int64))
+    wanted = minutes - WINDOW_MINUTES - first
+    total = np.zeros((*every.shape[:2], minutes.size), dtype=np.int64)
+    for offset in range(WINDOW_MINUTES):
+        total += every[:, :, wanted + offset]
+    kind = METRICS[query_name].kind
+    if kind == "rate":
+        return np.asarray(total[:, 0] / (60.0 * WINDOW_MINUTES))
+    if kind == "success":
+        return np.asarray(total[:, 1] / total[:, 0])
+    return _percentile(total[:, :-1])
+
+
+def _percentile(buckets: Ints) -> Floats:
+    """The 95th percentile [n, T] of cumulative bucket counts [n, K, T], interpolated as Prometheus does."""
+    bounds = np.array([0.0, *DURATION_BUCKETS[:-1]])
+    counts = np.concatenate([np.zeros_like(buckets[:, :1]), buckets], axis=1)
+    rank = 0.95 * counts[:, -1]
+    upper = np.argmax(counts >= rank[:, None], axis=1).clip(1, len(DURATION_BUCKETS) - 1)
+    above = np.take_along_axis(counts, upper[:, None], axis=1)[:, 0]
+    below = np.take_along_axis(counts, upper[:, None] - 1, axis=1)[:, 0]
+    inside = np.clip((rank - below) / np.maximum(above - below, 1), 0.0, 1.0)
+    return np.asarray(bounds[upper - 1] + (bounds[upper] - bounds[upper - 1]) * inside)
 
 
 def _whole(values: Floats) -> Ints:

@@ -97,6 +97,7 @@ class Platform:
         ValueError
             An empty window or a step that is not positive.
         """
+        self.series(query_name)
         times = _grid(start, end, step)
         minutes = times // 60
         values = self.observed(query_name, minutes)
@@ -154,7 +155,9 @@ class Platform:
         """Values [n, T] as the catalogue's expression shows them, absence aside."""
         metric = METRICS[query_name]
         if metric.windowed:
-            return self._trailing_mean(query_name, minutes)
+            from detector.simulate.exposed import read_window
+
+            return read_window(self, query_name, minutes)
         values = self.process(query_name, minutes)
         if metric.kind == "share":
             return np.asarray(np.rint(values * (CONNECTIONS_MAX / 100.0)) * (100.0 / CONNECTIONS_MAX))
@@ -173,16 +176,6 @@ class Platform:
                 if scenario.hits(one):
                     gone[row] |= inside
         return gone
-
-    def _trailing_mean(self, query_name: str, minutes: Ints) -> Floats:
-        """Mean of the WINDOW_MINUTES minutes before each minute, what a rate over the window shows."""
-        first = int(minutes[0]) - WINDOW_MINUTES
-        every = self.process(query_name, np.arange(first, int(minutes[-1]), dtype=np.int64))
-        wanted = minutes - WINDOW_MINUTES - first
-        total = np.zeros((every.shape[0], minutes.size))
-        for offset in range(WINDOW_MINUTES):
-            total += every[:, wanted + offset]
-        return total / WINDOW_MINUTES
 
     def _noise_of(self, query_name: str) -> Noise:
         if query_name not in self._noise:
