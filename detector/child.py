@@ -105,16 +105,14 @@ class Server:
 
     Args:
         port: Loopback port; a free one when not given. A restart keeps it.
-        directory: Where the server keeps its data and log; when not given a temporary one, removed on ``stop``.
+        directory: Where the server keeps its data and log; if not given a temporary one, gone after ``stop``.
         flags: Further command-line arguments, as they are.
     """
 
     program: str
     scheme = "http"
 
-    def __init__(
-        self, *, port: int | None = None, directory: Path | None = None, flags: Sequence[str] = ()
-    ) -> None:
+    def __init__(self, *, port: int | None = None, directory: Path | None = None, flags: Sequence[str] = ()) -> None:
         self._fixed_port = port
         self.port = port or free_port()
         self.flags = tuple(flags)
