@@ -25,6 +25,8 @@ from urllib3.util.retry import Retry
 from detector.errors import DetectorError
 
 if TYPE_CHECKING:
+    from urllib3.connectionpool import ConnectionPool
+
     from detector.catalogue.schema import Endpoint, Tls
 
 CONNECT_SECONDS = 3.0
