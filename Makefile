@@ -23,7 +23,7 @@ lint: setup ## ruff, its formatter, and mypy --strict
 	$(PYTHON) -m mypy
 
 bench: setup ## replay simulated platforms and score the forecasts against the truth
-	$(PYTHON) -m benchmarks $(ARGS)
+	$(PYTHON) -m bench.foresight $(ARGS)
 
 lock: setup ## resolve the dependencies anew into requirements.lock
 	scripts/lock.sh
