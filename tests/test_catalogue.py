@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -7,10 +8,11 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from detector.catalogue import Catalogue, load_catalogue, parse_catalogue
+from detector.catalogue import Catalogue, load_catalogue, parse_catalogue, schema
 from detector.catalogue.durations import format_duration, parse_duration
 from detector.catalogue.load import built_in_text
 from detector.errors import ConfigError, Problem
+from detector.render import rules
 
 SOUND = """\
 settings:
@@ -112,9 +114,7 @@ def test_every_built_in_query_says_whom_it_concerns_and_every_objective_has_both
     for query in catalogue.queries.values():
         assert query.description and query.service and query.team and query.channel, query.name
         assert query.data_range != (None, None), query.name
-        assert (query.objective is None) == (query.alert is None) == (query.threshold_alert is None), (
-            query.name
-        )
+        assert (query.objective is None) == (query.alert is None) == (query.threshold_alert is None), query.name
         assert query.samples is None or query.unit == "ratio", query.name
     alerts = [query.alert.name for query in catalogue.queries.values() if query.alert]
     assert len(alerts) == len(set(alerts))
@@ -194,6 +194,7 @@ INVALID = [
     ("step: 1m", "default_objective: perhaps", 9, "default_objective", "true or false", "perhaps"),
     ("step: 1m", "description: [a]", 9, "description", "text", "a list of 1"),
     ("step: 1m", "channel: ''", 9, "channel", "not empty", "nothing"),
+    ("step: 1m", "team: '{{ x }}'", 9, "team", "text without {, }", "{{ x }}"),
     ("step: 1m", "samples: ''", 9, "samples", "not empty", "nothing"),
     ("history: 14d", "history: 1h", 10, "history", "at least the longest horizon 24h", "1h"),
     ("history: 14d", "history: 86430s", 10, "history", "a multiple of step 1m", "86430s"),
@@ -307,9 +308,7 @@ INVALID_SETTINGS = [
 
 
 @pytest.mark.parametrize(("setting", "key", "expected", "got"), INVALID_SETTINGS)
-def test_an_invalid_setting_is_named_and_no_secret_is_repeated(
-    setting: str, key: str, expected: str, got: str
-) -> None:
+def test_an_invalid_setting_is_named_and_no_secret_is_repeated(setting: str, key: str, expected: str, got: str) -> None:
     problems = problems_of(changed("prometheus: http://localhost:9090", setting))
     (problem,) = [problem for problem in problems if problem.key == key]
     assert (problem.line, problem.query) == (2, None)
@@ -395,9 +394,7 @@ _SCALARS = st.one_of(
 )
 _VALUES = st.recursive(
     _SCALARS,
-    lambda inner: (
-        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=6) | st.integers(), inner, max_size=3)
-    ),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=6) | st.integers(), inner, max_size=3),
     max_leaves=6,
 )
 _QUERY_KEYS = list(yaml.safe_load(SOUND)["queries"]["accuracy"])
@@ -463,3 +460,32 @@ def _every_problem_is_complete(error: ConfigError) -> None:
 @given(st.integers(0, 10**9))
 def test_a_written_duration_reads_back_the_same(seconds: int) -> None:
     assert parse_duration(format_duration(seconds)) == seconds
+
+
+def test_the_reference_names_every_key_and_its_examples_are_sound() -> None:
+    reference = (Path(__file__).parent.parent / "docs" / "catalogue.md").read_text()
+    parts = (
+        schema.Settings,
+        schema.Endpoint,
+        schema.BasicAuth,
+        schema.Tls,
+        schema.Query,
+        schema.Objective,
+        schema.Breach,
+        schema.Alert,
+        schema.ThresholdAlert,
+    )
+    for part in parts:
+        for name, field in part.model_fields.items():
+            key = field.alias or name
+            documented = f"`{key}`" in reference or f"{key}: " in reference
+            assert documented, f"{part.__name__}.{key}"
+    examples = re.findall(r"```yaml\n(.*?)```", reference, re.DOTALL)
+    assert len(examples) >= 4
+    for text in examples:
+        if "inhibit_rules" in text:
+            assert yaml.safe_load(text)["inhibit_rules"] == rules.inhibit_rules()
+        elif "queries:" in text:
+            parse_catalogue(text, "docs/catalogue.md")
+        else:
+            parse_catalogue(text + "queries: {up: {expr: up, unit: count}}", "docs/catalogue.md")

@@ -184,7 +184,7 @@ def _head(url: str, guessed: bool) -> str:
 # {what}
 #
 # Next: detector check-config THIS_FILE --against settings
-#       detector run --catalogue THIS_FILE
+#       DETECTOR_CATALOGUE=THIS_FILE detector run
 # Every key is described in docs/catalogue.md.
 
 settings:

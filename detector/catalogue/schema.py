@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -51,6 +52,12 @@ def _seconds(value: Any) -> int:
     return int(seconds)
 
 
+def _whom(value: str) -> str:
+    if re.search(r'[{}"\\\n]', value):
+        raise expectation('text without {, }, ", backslash and line break (it becomes a label of alerts)')
+    return value
+
+
 def _number(value: Any) -> Any:
     if isinstance(value, bool):
         raise expectation("a number")
@@ -70,6 +77,7 @@ Number = Annotated[float, BeforeValidator(_number), Field(allow_inf_nan=False)]
 Whole = Annotated[int, BeforeValidator(_number)]
 Severity = Literal["critical", "warning", "info"]
 Unit = Literal["ratio", "percent", "seconds", "bytes", "count", "per_second"]
+Whom = Annotated[str, AfterValidator(_whom)]
 Text = Annotated[str, Field(min_length=1)]
 
 
@@ -245,9 +253,9 @@ class Query(Part):
     horizons: tuple[Seconds, ...] = Field(default=(3600, 86400, 7 * 86400), min_length=1)
     clock: str = "wall"
     detection_direction: Literal["both", "above_expected", "below_expected"] = "both"
-    service: str = ""
-    team: str = ""
-    channel: Text = "alerts"
+    service: Whom = ""
+    team: Whom = ""
+    channel: Annotated[Whom, Field(min_length=1)] = "alerts"
     shard_by: str | None = None
     threshold_alert: ThresholdAlert | None = None
     alert: Alert | None = None
