@@ -77,7 +77,7 @@ FORECAST_STATE = Metric(
 )
 GENERATED = Metric(
     "forecast_generated_timestamp_seconds",
-    "Unix time of the newest point the forecast used.",
+    "Unix time of the slot the forecast was made for.",
     of_series=False,
 )
 VALID_UNTIL = Metric(
@@ -163,9 +163,9 @@ SLOTS_MISSED = Metric(
     "counter",
     False,
 )
-POINTS_FETCHED = Metric(
-    "detector_points_fetched_total", "Points read from Prometheus.", (FOR,), "counter", False
-)
+POINTS_FETCHED = Metric("detector_points_fetched_total", "Points read from Prometheus.", (FOR,), "counter", False)
+REFITS = Metric("detector_refits_total", "Times the query's models were fitted.", (FOR,), "counter", of_series=False)
+HISTORY_COLUMNS = Metric("detector_history_columns", "Columns of history the last cycle saw.", of_series=False)
 PUSHES = Metric(
     "detector_pushes_total",
     "Pushes, by gateway and outcome ok or error.",
@@ -174,8 +174,18 @@ PUSHES = Metric(
     False,
 )
 
-OWN = (BUILD_INFO, QUERY_DURATION, CYCLES, CYCLE_LAST_SUCCESS, SLOTS_MISSED, POINTS_FETCHED, PUSHES)
-"""The worker's metrics about itself, served by the worker."""
+OWN = (
+    BUILD_INFO,
+    QUERY_DURATION,
+    CYCLES,
+    CYCLE_LAST_SUCCESS,
+    SLOTS_MISSED,
+    POINTS_FETCHED,
+    REFITS,
+    HISTORY_COLUMNS,
+    PUSHES,
+)
+"""The worker's metrics about itself, pushed as a group of their own."""
 
 METRICS: Mapping[str, Metric] = {metric.name: metric for metric in (*PUSHED, *OWN)}
 

@@ -143,7 +143,7 @@ class Register:
         """Return a series' alert; a series never seen has one that is quiet."""
         return self.alerts.get(key, AlertState())
 
-    def as_of(self, slot: int, unit: int, policy: Policy | None) -> Register:
+    def as_of(self, slot: int, unit: int, policy: Policy | None = None) -> Register:
         """Return what of this register still counts at ``slot``.
 
         Nothing after more than ``VALID_SLOTS`` slots of ``unit`` seconds (what was published is no
@@ -159,18 +159,14 @@ class Register:
     def to_bytes(self) -> bytes:
         """JSON, the same bytes for the same register."""
         alerts = {key: [int(a.firing), a.streak, a.slot, a.newest] for key, a in sorted(self.alerts.items())}
-        return json.dumps(
-            {"format": _FORMAT, "slot": self.slot, "alerts": alerts}, separators=(",", ":")
-        ).encode()
+        return json.dumps({"format": _FORMAT, "slot": self.slot, "alerts": alerts}, separators=(",", ":")).encode()
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Register:
         """Read what :meth:`to_bytes` wrote.
 
-        Raises
-        ------
-        ValueError
-            When the bytes are something else.
+        Raises:
+            ValueError: the bytes are something else.
         """
         try:
             read: dict[str, Any] = json.loads(data)

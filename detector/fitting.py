@@ -1,0 +1,129 @@
+"""Fitted forecasters, kept in the process: learned at times that every process agrees on.
+
+A forecaster is fitted on data up to its *boundary*, a multiple of the refit period plus a stagger of
+the query's own (so that not all queries are fitted in one cycle), and then given the columns since.
+What it forecasts at a column depends on the data and that column alone, never on which process asks, or
+what it was asked before.
+"""
+
+from __future__ import annotations
+
+import copy
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detector.frame import LabelKey, SeriesFrame, label_key
+from detector.interfaces import ForecasterLike, ForecastLike
+
+if TYPE_CHECKING:
+    from detector.catalogue import Query
+
+SPANS_PER_FIT = 8
+"""A fit lasts at most for this share of the history it learned from: young series are fitted more often."""
+
+
+MakeForecaster = Callable[["Query"], ForecasterLike]
+
+
+def make_forecaster(query: Query) -> ForecasterLike:
+    """The engine of ``models`` for one query."""
+    from models import Forecaster
+
+    return cast(
+        ForecasterLike,
+        Forecaster(step=query.step, horizon=max(query.horizons), bounds=query.data_range, seed=seed_of(query.name)),
+    )
+
+
+def select_at_horizons(
+    forecast: ForecastLike, horizons: Sequence[int], quantiles: Sequence[float]
+) -> NDArray[np.float64]:
+    """Quantiles of the forecast at each horizon (seconds), ``[n, Q, len(horizons)]``."""
+    return forecast.quantile(list(quantiles))[:, :, [forecast.at(seconds) for seconds in horizons]]
+
+
+def seed_of(name: str) -> int:
+    """A number of the query's own, the same in every process.
+
+    >>> seed_of("ml_ensemble_accuracy")
+    1165569912
+    """
+    return zlib.crc32(name.encode())
+
+
+def fit_boundary(query: Query, refit: int, first: int, at: int) -> int:
+    """Last column to learn from for a forecast at column ``at``; ``first`` is where the data begin (unix s).
+
+    >>> from detector.catalogue import Query
+    >>> query = Query(name="q", expr="up", unit="ratio")
+    >>> at = 1_800_000_000
+    >>> boundaries = {fit_boundary(query, 3600, at - 86400, at + minute * 60) for minute in range(60)}
+    >>> len(boundaries), {b % 60 for b in boundaries}
+    (2, {0})
+    """
+    period = max(query.step, refit)
+    while period >= 2 * query.step and period * SPANS_PER_FIT > at - first:
+        period //= 2
+    period -= period % query.step
+    stagger = seed_of(query.name) % (period // query.step) * query.step
+    return (at - stagger) // period * period + stagger
+
+
+@dataclass(frozen=True)
+class _Fitted:
+    boundary: int
+    series: tuple[LabelKey, ...]
+    forecaster: ForecasterLike
+
+
+class Fittings:
+    """The fitted forecasters of one process, by query and shard.
+
+    Args:
+        refit: seconds that a fit lasts.
+        make: builds an unfitted forecaster for a query.
+    """
+
+    def __init__(self, refit: int, make: MakeForecaster = make_forecaster) -> None:
+        self.refit = refit
+        self._make = make
+        self._fitted: dict[tuple[str, str], _Fitted] = {}
+        self.refits: dict[str, int] = {}
+
+    def at(self, query: Query, shard: str, frame: SeriesFrame, column: int) -> ForecasterLike:
+        """Return the forecaster as it stands at ``column`` (unix seconds) of ``frame``; the caller's own."""
+        boundary = fit_boundary(query, self.refit, _first_point(frame), column)
+        fitted = self._fit(query, shard, frame, boundary)
+        forecaster = copy.copy(fitted.forecaster)
+        forecaster.update(frame.slice_time(boundary + frame.step, column).values)
+        return forecaster
+
+    def forget(self, query: str) -> None:
+        """Drop what was learned for a query."""
+        self._fitted = {key: one for key, one in self._fitted.items() if key[0] != query}
+
+    def _fit(self, query: Query, shard: str, frame: SeriesFrame, boundary: int) -> _Fitted:
+        series = tuple(label_key(labels) for labels in frame.labels)
+        known = self._fitted.get((query.name, shard))
+        if known is not None and (known.boundary, known.series) == (boundary, series):
+            return known
+        past = frame.slice_time(boundary - query.history + frame.step, boundary)
+        values, start = past.values, past.start
+        if not past.T:
+            values, start = np.full((frame.n, 1), np.nan), boundary
+        forecaster = self._make(query)
+        forecaster.fit(values, start)
+        fitted = _Fitted(boundary, series, forecaster)
+        self._fitted[query.name, shard] = fitted
+        self.refits[query.name] = self.refits.get(query.name, 0) + 1
+        return fitted
+
+
+def _first_point(frame: SeriesFrame) -> int:
+    there = np.isfinite(frame.values).any(axis=0)
+    return int(frame.start + frame.step * (int(there.argmax()) if there.any() else frame.T - 1))

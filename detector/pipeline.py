@@ -1,0 +1,310 @@
+"""One cycle: history, forecast, verdict, push. The only module that knows all the stages.
+
+A cycle depends on its slot and the data alone: the same slot computed again, by whichever process, pushes the same
+bytes. Shapes: n series.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detector import conventions as names
+from detector.catalogue import Catalogue, Query
+from detector.clock import column_of, slots_to_decide, unit_of
+from detector.cycle import QUANTILES, CycleResult, error_kind, failure_samples, render_samples, samples
+from detector.errors import DetectorError, SinkError, SourceUnavailable, StateError, TooManySeries
+from detector.fitting import Fittings, MakeForecaster, make_forecaster, select_at_horizons
+from detector.frame import SeriesFrame
+from detector.interfaces import ForecasterLike, HistoryLike, Source
+from detector.sink import Sink
+from detector.store import Store
+from detector.telemetry import Telemetry
+from detector.verdict import DataState, Policy, Register, data_states, decide, newest_columns, series_key
+
+log = logging.getLogger(__name__)
+
+GONE_SECONDS = 86400
+"""A series without a point for longer than this (and than twelve steps) has left; it is not published any more."""
+
+ONE_SHARD = "0"
+
+
+class EngineError(DetectorError):
+    """The arithmetic failed on one query's data: a fault of ours, its traceback is in the log."""
+
+
+class Worker:
+    """Computes and publishes the queries of a catalogue.
+
+    Args:
+        catalogue: what to watch.
+        source: Prometheus; asked only whether it is there.
+        store: where alert states are kept between runs.
+        sinks: where results go; none publishes nothing.
+        history: where the data come from; ``History(source, store)`` when not given.
+        forecaster: builds the engine for a query.
+    """
+
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        source: Source,
+        store: Store,
+        sinks: Sequence[Sink] = (),
+        *,
+        history: HistoryLike | None = None,
+        forecaster: MakeForecaster = make_forecaster,
+    ) -> None:
+        if history is None:
+            from detector.history import History
+
+            history = History(source, store)  # type: ignore[arg-type]
+        self.catalogue = catalogue
+        self.telemetry = Telemetry()
+        self._source = source
+        self._history = history
+        self._store = store
+        self._sinks = list(sinks)
+        self._fittings = Fittings(catalogue.settings.refit, forecaster)
+        self._registers: dict[str, bytes] = {}
+
+    def run_slot(self, slot: int) -> list[CycleResult]:
+        """Run every query that has a slot now, one after another; a query that fails does not stop the others."""
+        results: list[CycleResult] = []
+        outage: SourceUnavailable | None = None
+        for query in self.catalogue.queries.values():
+            if slot % query.every:
+                continue
+            result = self.run_query(query.name, slot, outage=outage)
+            results.append(result)
+            if outage is None and isinstance(result.error, SourceUnavailable) and not self._source.ready():
+                outage = result.error  # every further query would only wait for the same timeout
+        return results
+
+    def run_query(
+        self, name: str, slot: int, shard: str = ONE_SHARD, *, outage: SourceUnavailable | None = None
+    ) -> CycleResult:
+        """Compute and publish one query at one slot. Never raises for what can be said in the result."""
+        query = self.catalogue.query(name)
+        result = CycleResult(query, slot, shard)
+        register = self._load(query, shard, result)
+        if register.slot > slot and register.as_of(slot, query.every).slot >= 0:
+            result.superseded = True
+            return result
+        register = register.as_of(slot, query.every, policy_of(query))
+        try:
+            if outage is not None:
+                raise outage
+            decided = self._compute(result, register)
+            result.body = render_samples(samples(result))
+        except Exception as error:
+            result.error = self._explain(result, error)
+            result.body = render_samples(failure_samples(result, register))
+        else:
+            self._save(query, shard, decided, result)
+        self.publish(result)
+        self.telemetry.record(result, self._fittings.refits.get(name, 0))
+        return result
+
+    def publish(self, result: CycleResult) -> None:
+        """Push a result's body as its whole group; what went wrong is left in ``result.push_error``."""
+        result.push_error = None
+        if not self._sinks or result.superseded:
+            return
+        with _timed(result, "push"):
+            try:
+                self._push(result.group, result.body)
+            except SinkError as error:
+                result.push_error = error
+                log.error(str(error), extra={**_fields(result), "error": error_kind(error)})
+
+    def publish_telemetry(self, worker: str = ONE_SHARD) -> None:
+        """Push the worker's own metrics as a group of their own; the queries' pushes tell of a gateway that fails."""
+        try:
+            self._push({names.SHARD: f"worker-{worker}"}, self.telemetry.body())
+        except SinkError as error:
+            log.debug("own metrics were not pushed: %s", error)
+
+    def remove_stale_groups(self) -> list[dict[str, str]]:
+        """Delete groups of queries that are no longer in the catalogue; returns them."""
+        return self._delete(lambda group: names.FOR in group and group[names.FOR] not in self.catalogue.queries)
+
+    def purge(self) -> list[dict[str, str]]:
+        """Delete every group the worker ever pushed; returns them.
+
+        Raises:
+            SinkError: a gateway cannot be reached or refuses.
+        """
+        return self._delete(lambda group: True)
+
+    def _push(self, group: dict[str, str], body: bytes) -> None:
+        for sink in self._sinks:
+            sink.push(group, body)
+
+    def _delete(self, chosen: Callable[[dict[str, str]], bool]) -> list[dict[str, str]]:
+        deleted = []
+        for sink in self._sinks:
+            for group in sink.groups(names.JOB):
+                if chosen(group):
+                    sink.delete(group)
+                    deleted.append(group)
+                    log.info("deleted a group from the gateway", extra={"group": str(group)})
+        return deleted
+
+    def _compute(self, result: CycleResult, register: Register) -> Register:
+        """Fill in the result; returns the register after the slot."""
+        query, slot = result.query, result.slot
+        with _timed(result, "fetch"):
+            frame = self._frame(query, result.shard, slot)
+        result.frame = frame
+        with _timed(result, "forecast"):
+            for at in slots_to_decide(query, register.slot, slot)[:-1]:
+                register = self._replay(query, result.shard, frame, register, at)
+            self._forecast(result, frame)
+        chance = _chance(result)
+        register = _decided(query, frame, register, slot, result.states, chance)
+        result.decisions = [register.of(series_key(labels)) for labels in frame.labels]
+        return register
+
+    def _frame(self, query: Query, shard: str, slot: int) -> SeriesFrame:
+        """The history of the series that are there, a little longer than the models learn from."""
+        more = self.catalogue.settings.refit + (query.alert.hold if query.alert else 1) * unit_of(query)
+        reading = query.model_copy(update={"history": query.history + -(-more // query.step) * query.step})
+        frame = self._history.window(reading, shard, column_of(query, slot))
+        cap = self.catalogue.settings.max_series
+        if frame.n > cap:
+            raise TooManySeries(expected=cap, got=frame.n, expr=query.expr)
+        newest = frame.start + newest_columns(frame.values) * frame.step
+        there = newest > column_of(query, slot) - max(GONE_SECONDS, 12 * frame.step)
+        there &= newest >= frame.start
+        return frame if there.all() else frame.select(there)
+
+    def _forecast(self, result: CycleResult, frame: SeriesFrame) -> None:
+        query = result.query
+        result.now = _newest_values(frame)
+        if not frame.n:
+            return
+        forecaster = self._fittings.at(query, result.shard, frame, column_of(query, result.slot))
+        result.states = _states(query, frame, result.slot, forecaster)
+        result.forecast = forecaster.forecast()
+        result.values = select_at_horizons(result.forecast, query.horizons, QUANTILES)
+        result.scores = forecaster.scores(1, query.detection_direction)[:, -1]
+        if query.threshold is not None:
+            result.breach = result.forecast.breach(query.threshold, query.breach_above, query.breach.run)
+            result.probability = result.breach.probability_within(list(query.horizons))
+            result.time_to = result.breach.time_to(list(QUANTILES))
+
+    def _replay(self, query: Query, shard: str, frame: SeriesFrame, register: Register, slot: int) -> Register:
+        """Decide an earlier slot as it would have been decided then: with nothing later than itself."""
+        if query.threshold is None or not frame.n:
+            return register
+        then = frame.slice_time(frame.start, column_of(query, slot))
+        forecaster = self._fittings.at(query, shard, then, column_of(query, slot))
+        states = _states(query, then, slot, forecaster)
+        breach = forecaster.forecast().breach(query.threshold, query.breach_above, query.breach.run)
+        chance = breach.probability_within([query.alert_horizon])[:, 0]
+        return _decided(query, then, register, slot, states, chance)
+
+    def _explain(self, result: CycleResult, error: Exception) -> DetectorError:
+        fields = {**_fields(result), "error": error_kind(error)}
+        if isinstance(error, DetectorError):
+            log.error(str(error), extra=fields)
+            return error
+        self._fittings.forget(result.query.name)
+        log.exception("the engine failed on this query", extra=fields)
+        return EngineError(f"query {result.query.name!r}: the engine failed: {type(error).__name__}: {error}")
+
+    def _load(self, query: Query, shard: str, result: CycleResult) -> Register:
+        key = register_key(query.name, shard)
+        try:
+            data = self._store.load(key)
+            return Register.from_bytes(data) if data is not None else Register()
+        except (StateError, ValueError) as error:
+            log.warning("alert states are lost, starting again from the data: %s", error, extra=_fields(result))
+            kept = self._registers.get(key)
+            return Register.from_bytes(kept) if kept is not None else Register()
+
+    def _save(self, query: Query, shard: str, register: Register, result: CycleResult) -> None:
+        key, data = register_key(query.name, shard), register.to_bytes()
+        self._registers[key] = data
+        try:
+            self._store.save(key, data)
+        except StateError as error:
+            result.state_error = error
+            log.error("alert states are kept in memory only: %s", error, extra=_fields(result))
+
+
+def policy_of(query: Query) -> Policy | None:
+    """When the query's alert fires and clears; None without an alert."""
+    alert = query.alert
+    return Policy(alert.probability, alert.clear, alert.hold) if alert else None
+
+
+def register_key(query: str, shard: str) -> str:
+    """Where the alerts of one query and shard are kept in the store."""
+    return f"alerts/{query}/{shard}"
+
+
+def _decided(
+    query: Query,
+    frame: SeriesFrame,
+    register: Register,
+    slot: int,
+    states: Sequence[DataState],
+    chance: NDArray[np.float64],
+) -> Register:
+    """The register after ``slot``; a query without an alert has entries that stay quiet."""
+    policy = policy_of(query) or Policy(probability=np.inf, clear=np.inf, hold=1)
+    newest = frame.start + newest_columns(frame.values) * frame.step
+    alerts = {}
+    for row, labels in enumerate(frame.labels):
+        key = series_key(labels)
+        alerts[key] = decide(
+            register.of(key),
+            policy,
+            slot=slot,
+            newest=int(newest[row]),
+            probability=float(chance[row]),
+            data=states[row],
+        )
+    return Register(max(slot, register.slot), alerts)
+
+
+def _chance(result: CycleResult) -> NDArray[np.float64]:
+    """Probability that counts for the alert, ``[n]``: within the alert's horizon; 0 without an objective."""
+    if result.probability is None:
+        return np.zeros(len(result.states))
+    return result.probability[:, result.query.horizons.index(result.query.alert_horizon)]
+
+
+def _states(query: Query, frame: SeriesFrame, slot: int, forecaster: ForecasterLike) -> list[DataState]:
+    newest = newest_columns(frame.values)
+    ages = np.where(newest < 0, np.inf, (column_of(query, slot) - frame.start) // frame.step - newest)
+    return data_states(ages, forecaster.state)
+
+
+def _newest_values(frame: SeriesFrame) -> NDArray[np.float64]:
+    newest = newest_columns(frame.values)
+    if not frame.T:
+        return np.full(frame.n, np.nan)
+    return np.where(newest < 0, np.nan, frame.values[np.arange(frame.n), newest])
+
+
+def _fields(result: CycleResult) -> dict[str, str | int]:
+    """Fields of a log line about this cycle."""
+    return {"metric_type": result.query.name, "shard": result.shard, "slot": result.slot}
+
+
+@contextmanager
+def _timed(result: CycleResult, stage: str) -> Iterator[None]:
+    began = time.perf_counter()
+    try:
+        yield
+    finally:
+        result.seconds[stage] = result.seconds.get(stage, 0.0) + time.perf_counter() - began
