@@ -33,10 +33,18 @@ fi
 
 # ---- servers ------------------------------------------------------------------------------------------------
 # What the server packages need besides libc: libraries of Redis, and the scripts of the web pages.
-libraries="redis-tools libjemalloc2 liblzf1 libatomic1 libssl3 libsystemd0"
+libraries="libjemalloc.so.2:libjemalloc2 liblzf.so.1:liblzf1 libatomic.so.1:libatomic1 libssl.so.3:libssl3
+  libsystemd.so.0:libsystemd0"
 pages="fonts-glyphicons-halflings libjs-bootstrap libjs-bootstrap4 libjs-d3
   libjs-eonasdan-bootstrap-datetimepicker libjs-jquery libjs-jquery-hotkeys libjs-moment libjs-moment-timezone
   libjs-mustache libjs-popper.js libjs-rickshaw"
+
+missing_libraries() {
+  present=$(PATH=$PATH:/sbin:/usr/sbin ldconfig -p 2>/dev/null || true)
+  for pair in $libraries; do
+    case $present in *"${pair%%:*} "*) ;; *) printf '%s\n' "${pair#*:}" ;; esac
+  done
+}
 
 private_apt() { # apt with lists and caches of its own, so that it neither needs root nor changes the system
   mkdir -p "$tools/apt/lists/partial" "$tools/apt/cache/archives/partial"
@@ -65,8 +73,8 @@ unpack_servers() ( # PACKAGE…
   mkdir -p "$tools/debs"
   cd "$tools/debs"
   say "downloading Debian packages into .tools: $*"
-  # shellcheck disable=SC2086  # lists of words
-  if ! download "$@" $libraries $pages; then
+  # shellcheck disable=SC2046,SC2086  # lists of words
+  if ! download "$@" $(case $* in *redis*) echo redis-tools; missing_libraries ;; esac) $pages; then
     tail -n 3 "$tools/apt.log" >&2
     return 1
   fi
