@@ -1,191 +1,43 @@
 """The shape of a catalogue: pydantic models that refuse every key and value they do not know.
 
 Durations are written `90s`, `5m`, `24h`, `35d` (or joined: `1h30m`) and held as whole seconds.
-Checks that look at several keys of one query stand in `contradictions`; each names the key to blame.
 """
 
 from __future__ import annotations
 
 import re
 from typing import Annotated, Any, Literal, Self
-from urllib.parse import urlsplit
-from zoneinfo import ZoneInfo
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Discriminator,
-    Field,
-    PrivateAttr,
-    Tag,
-    field_validator,
-    model_validator,
-)
+from pydantic import AfterValidator, Field, PrivateAttr, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from detector.catalogue.durations import format_duration, parse_duration
+from detector.catalogue.contradictions import contradictions
+from detector.catalogue.fields import Number, Part, Seconds, Text, Whole, Whom, expectation, plain_text
+from detector.catalogue.settings import BasicAuth, Endpoint, Settings, Tls
+
+__all__ = [
+    "Alert",
+    "BasicAuth",
+    "Breach",
+    "Catalogue",
+    "Endpoint",
+    "Objective",
+    "Part",
+    "Query",
+    "Settings",
+    "ThresholdAlert",
+    "Tls",
+]
 
 MIN_STEP_SECONDS = 15
 """Below the usual scrape interval a step only repeats samples."""
-
-MAX_SECONDS = 3653 * 86400
+CLOCKS = ("wall",)
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,127}")
 _LABEL = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-CLOCKS = ("wall",)
 
-
-def expectation(expected: str) -> PydanticCustomError:
-    """An error that the loader prints as `expected …, got …`."""
-    return PydanticCustomError("expectation", "expected {expected}", {"expected": expected})
-
-
-def _seconds(value: Any) -> int:
-    whole = isinstance(value, int) and not isinstance(value, bool) and value >= 0
-    seconds = value if whole else parse_duration(value) if isinstance(value, str) else None
-    if seconds is None:
-        raise expectation("a duration such as 30s, 5m, 24h or 35d")
-    if seconds > MAX_SECONDS:
-        raise expectation("a duration of ten years or less")
-    return int(seconds)
-
-
-def _whom(value: str) -> str:
-    if re.search(r'[{}"\\\n]', value):
-        raise expectation('text without {, }, ", backslash and line break (it becomes a label of alerts)')
-    return value
-
-
-def _number(value: Any) -> Any:
-    if isinstance(value, bool):
-        raise expectation("a number")
-    return value
-
-
-def _endpoint(value: Any) -> Any:
-    return {"url": value} if isinstance(value, str) else value
-
-
-def _one_or_several(value: Any) -> str:
-    return "several" if isinstance(value, list) else "one"
-
-
-Seconds = Annotated[int, BeforeValidator(_seconds)]
-Number = Annotated[float, BeforeValidator(_number), Field(allow_inf_nan=False)]
-Whole = Annotated[int, BeforeValidator(_number)]
 Severity = Literal["critical", "warning", "info"]
 Unit = Literal["ratio", "percent", "seconds", "bytes", "count", "per_second"]
-Whom = Annotated[str, AfterValidator(_whom)]
-Text = Annotated[str, Field(min_length=1)]
-
-
-class Part(BaseModel):
-    """What every part of the catalogue has in common: unknown keys are errors, values never change."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class BasicAuth(Part):
-    """User and password; the password stands here or in a file."""
-
-    username: Text
-    password: str | None = Field(default=None, repr=False)
-    password_file: str | None = None
-
-    @model_validator(mode="after")
-    def _one_password(self) -> Self:
-        if (self.password is None) == (self.password_file is None):
-            raise expectation("exactly one of password and password_file")
-        return self
-
-
-class Tls(Part):
-    """How to verify the server and, with a certificate of our own, how to be verified by it."""
-
-    ca_file: str | None = None
-    cert_file: str | None = None
-    key_file: str | None = None
-    server_name: str | None = None
-    insecure_skip_verify: bool = False
-
-    @model_validator(mode="after")
-    def _certificate_with_key(self) -> Self:
-        if (self.cert_file is None) != (self.key_file is None):
-            raise expectation("cert_file and key_file together")
-        return self
-
-
-class Endpoint(Part):
-    """One HTTP server the worker talks to. `http://…` alone is short for `{url: http://…}`."""
-
-    url: Text
-    headers: dict[str, str] = Field(default_factory=dict, repr=False)
-    basic_auth: BasicAuth | None = None
-    bearer_token: str | None = Field(default=None, repr=False)
-    bearer_token_file: str | None = None
-    tls: Tls | None = None
-    timeout: Seconds = Field(default=30, ge=1)
-
-    @field_validator("url")
-    @classmethod
-    def _is_http(cls, value: str) -> str:
-        try:
-            parts = urlsplit(value)
-            usable = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
-        except ValueError:
-            usable = False
-        if not usable:
-            raise expectation("a URL such as http://localhost:9090")
-        return value.rstrip("/")
-
-    @model_validator(mode="after")
-    def _one_identity(self) -> Self:
-        given = [self.basic_auth, self.bearer_token, self.bearer_token_file]
-        if sum(way is not None for way in given) > 1:
-            raise expectation("at most one of basic_auth, bearer_token and bearer_token_file")
-        return self
-
-
-EndpointOrUrl = Annotated[Endpoint, BeforeValidator(_endpoint)]
-
-
-class Settings(Part):
-    """Where the worker reads, publishes and keeps its state."""
-
-    environment: Text = "production"
-    timezone: str = "UTC"
-    prometheus: EndpointOrUrl = Field(default_factory=lambda: Endpoint(url="http://localhost:9090"))
-    pushgateway: Annotated[
-        Annotated[EndpointOrUrl, Tag("one")] | Annotated[list[EndpointOrUrl], Field(min_length=1), Tag("several")],
-        Discriminator(_one_or_several),
-    ] = Field(default_factory=lambda: Endpoint(url="http://localhost:9091"))
-    state_dir: Text | None = None
-    redis: str | None = Field(default=None, repr=False)
-    refit: Seconds = Field(default=3600, ge=60)
-    max_series: Whole = Field(default=1000, ge=1)
-
-    @property
-    def pushgateways(self) -> list[Endpoint]:
-        """Every Pushgateway, also when only one is configured."""
-        return self.pushgateway if isinstance(self.pushgateway, list) else [self.pushgateway]
-
-    @field_validator("timezone")
-    @classmethod
-    def _is_timezone(cls, value: str) -> str:
-        try:
-            ZoneInfo(value)
-        except (KeyError, ValueError, OSError):
-            raise expectation("an IANA time zone such as UTC or Asia/Tokyo") from None
-        return value
-
-    @field_validator("redis")
-    @classmethod
-    def _is_redis(cls, value: str | None) -> str | None:
-        if value is not None and not value.startswith(("redis://", "rediss://", "unix://")):
-            raise expectation("a URL such as redis://localhost:6379/0")
-        return value
 
 
 class Level(Part):
@@ -255,7 +107,7 @@ class Query(Part):
     detection_direction: Literal["both", "above_expected", "below_expected"] = "both"
     service: Whom = ""
     team: Whom = ""
-    channel: Annotated[Whom, Field(min_length=1)] = "alerts"
+    channel: Annotated[Text, AfterValidator(plain_text)] = "alerts"
     shard_by: str | None = None
     threshold_alert: ThresholdAlert | None = None
     alert: Alert | None = None
@@ -358,80 +210,3 @@ class Catalogue(Part):
         if name not in self.queries:
             raise KeyError(f"no query {name!r}; the catalogue has {', '.join(self.queries)}")
         return self.queries[name]
-
-
-Contradiction = tuple[str, str, str]
-"""(key, what was expected, what stands there)."""
-
-
-def contradictions(query: Query) -> list[Contradiction]:
-    """Every pair of keys of one query that cannot both hold, blamed on the key that is easier to change."""
-    return [*_range_contradictions(query), *_time_contradictions(query), *_alert_contradictions(query)]
-
-
-def _inside(query: Query, level: float) -> bool:
-    low, high = query.data_range
-    return (low is None or level >= low) and (high is None or level <= high)
-
-
-def _range_text(query: Query) -> str:
-    low, high = query.data_range
-    return f"[{'-inf' if low is None else f'{low:g}'}, {'inf' if high is None else f'{high:g}'}]"
-
-
-def _range_contradictions(query: Query) -> list[Contradiction]:
-    low, high = query.data_range
-    if low is not None and high is not None and low >= high:
-        return [("data_range", "[low, high] with low < high", _range_text(query))]
-    found: list[Contradiction] = []
-    if query.threshold is not None and not _inside(query, query.threshold):
-        found.append(("objective", f"a threshold inside data_range {_range_text(query)}", f"{query.threshold:g}"))
-    level = query.threshold_alert_level
-    own = query.threshold_alert and (query.threshold_alert.above, query.threshold_alert.below) != (None, None)
-    if own and level is not None and not _inside(query, level[1]):
-        found.append(("threshold_alert", f"a level inside data_range {_range_text(query)}", f"{level[1]:g}"))
-    return found
-
-
-def _time_contradictions(query: Query) -> list[Contradiction]:
-    found: list[Contradiction] = []
-    step = query.step
-    for horizon in query.horizons:
-        if horizon < step or horizon % step:
-            want = f"multiples of step {format_duration(step)}"
-            found.append(("horizons", want, format_duration(horizon)))
-    if list(query.horizons) != sorted(set(query.horizons)):
-        shown = "[" + ", ".join(map(format_duration, query.horizons)) + "]"
-        found.append(("horizons", "horizons in rising order, each once", shown))
-    if query.history % step:
-        found.append(("history", f"a multiple of step {format_duration(step)}", format_duration(query.history)))
-    if query.history < max(query.horizons):
-        want = f"at least the longest horizon {format_duration(max(query.horizons))}"
-        found.append(("history", want, format_duration(query.history)))
-    return found
-
-
-def _alert_contradictions(query: Query) -> list[Contradiction]:
-    found: list[Contradiction] = []
-    if query.default_objective and query.objective is None:
-        found.append(("default_objective", "an objective beside it", "none"))
-    if query.threshold_alert and query.threshold_alert_level is None:
-        found.append(("threshold_alert", "an objective, or a level of its own (above or below)", "neither"))
-    elif query.threshold_alert and query.objective and query.threshold_alert_level:
-        side, _ = query.threshold_alert_level
-        if (side == ">") != query.breach_above:
-            want = "above" if query.breach_above else "below"
-            found.append(("threshold_alert", f"{want} (the breach's side)", "below" if side == "<" else "above"))
-    if query.alert is None:
-        return found
-    if query.objective is None:
-        found.append(("alert", "an objective to predict the breach of", "none"))
-    if query.alert.clear >= query.alert.probability:
-        want = f"clear below probability {query.alert.probability:g}"
-        found.append(("alert.clear", want, f"{query.alert.clear:g}"))
-    if query.alert.horizon is not None and query.alert.horizon not in query.horizons:
-        want = "one of horizons " + ", ".join(map(format_duration, query.horizons))
-        found.append(("alert.horizon", want, format_duration(query.alert.horizon)))
-    if query.threshold_alert and query.threshold_alert.name == query.alert.name:
-        found.append(("alert.name", "a name that differs from the threshold alert's", query.alert.name))
-    return found
