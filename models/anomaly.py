@@ -113,6 +113,7 @@ def score_anomalies(values: ArrayLike, *, start: float = 0, step: int, seasons: 
     for a in range(GRACE_POINTS, T, block):
         first = max(0, a - HISTORY // step)
         b = min(a + block, T)
-        scorer = AnomalyScorer(seasons).fit(make_panel(v[:, first:a], step, 1, seasons))
-        out[:, a:b] = scorer.score(make_panel(v[:, first:b], step, 1, seasons), b - a)
+        past = make_panel(v[:, first:a], step, 1, seasons)
+        scorer = AnomalyScorer(seasons).fit(past)
+        out[:, a:b] = scorer.score(make_panel(v[:, first:b], step, 1, seasons, like=past), b - a)
     return out

@@ -17,7 +17,7 @@ from models.panel import Panel
 Array32 = NDArray[np.float32]
 Origins = NDArray[np.int64]
 
-# A forecast further from the data than this many times their range has exploded and is left out.
+# A forecast further from the data before its origin than this many times their range has exploded and is left out.
 EXPLODED = 3.0
 
 
@@ -43,8 +43,7 @@ class Member(ABC):
                 f"{self.name}: expected horizon >= 1 and origins in 1..{panel.T}, got {horizon}, {origins}"
             )
         out = self._predict(panel, fitted, origins, horizon)
-        low = np.nanmin(panel.values, axis=1, keepdims=True, initial=np.inf)[:, :, None]
-        high = np.nanmax(panel.values, axis=1, keepdims=True, initial=-np.inf)[:, :, None]
+        low, high = (reached[:, origins - 1, None] for reached in panel.reached)
         room = EXPLODED * (high - low)
         with np.errstate(invalid="ignore"):
             wild = ((out < low - room) | (out > high + room)).any(axis=2, keepdims=True)

@@ -78,7 +78,7 @@ def weigh(parts: Array32, truth: Array32) -> Array32:
         with np.errstate(invalid="ignore"):
             error[:, j] = total.sum(1) / count.sum(1)
         origins[:, j] = (count > 0).sum(1)
-    floor = 1e-9 + 1e-3 * np.nan_to_num(error).max(axis=1, keepdims=True)
+    floor = 1e-30 + 1e-3 * np.nan_to_num(error).max(axis=1, keepdims=True)
     raw = np.nan_to_num(np.maximum(error, floor), nan=np.inf) ** -POWER
     total_raw = raw.sum(1, keepdims=True)
     raw = np.where(total_raw > 0, raw / np.where(total_raw > 0, total_raw, 1), 1.0 / M)

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from models.anomaly import AnomalyScorer
 from models.base import Array32, Origins
 from models.ensemble import Combination, actuals, fit_combination, predict_now
-from models.grid import DAY, MINUTE, Grid, nested_grid, uniform_grid
+from models.grid import DAY, MINUTE, Grid, nested_grid, uniform_grid, within_history
 from models.library import PathLibrary, build_library
 from models.panel import Float, Panel, make_panel
 from models.paths import Forecast
@@ -26,7 +26,7 @@ PATHS = 96  # origins of the backtest and sample paths
 BLOCK = 16  # series fitted at a time: bounds the memory
 MIN_POINTS = 48  # observations below which a series has no forecast
 RAMP_CELL = 5 * MINUTE  # ramps are looked for on cells of this width
-RECENT = 16  # observations kept for "already in breach"
+RECENT = 1440  # observations kept for "already in breach"
 
 
 @dataclass
@@ -63,6 +63,7 @@ class Forecaster:
     _start: int = 0
     _blocks: list[_Block] = field(default_factory=list, repr=False)
     _fitted: int = 0
+    _near: Grid = field(default_factory=lambda: Grid(0, ()), repr=False)  # what the history allows of the grid
 
     def __post_init__(self) -> None:
         if not self.grid.segments:
@@ -79,6 +80,10 @@ class Forecaster:
             raise ValueError(f"values: expected an array [n, T] with T >= 1, got shape {v.shape}")
         v[~np.isfinite(v)] = np.nan
         self._values, self._start, self._fitted = v, int(start), v.shape[1]
+        self._near = within_history(self.grid, self._fitted)
+        if self._fitted < MIN_POINTS or not self._near.segments:
+            self._blocks = []
+            return self
         self._blocks = [self._fit_block(slice(a, min(a + BLOCK, len(v)))) for a in range(0, len(v), BLOCK)]
         return self
 
@@ -110,19 +115,15 @@ class Forecaster:
 
     def forecast(self) -> Forecast:
         """Paths from the last column on."""
-        parts = [self._forecast_block(b) for b in self._blocks]
-        K = parts[0][0].shape[1] if parts else PATHS
-        H = self.grid.cells
-        paths = np.concatenate([p for p, _ in parts]) if parts else np.empty((0, K, H), np.float32)
+        blocks, near, H = self._blocks, self._near, self.grid.cells  # as they are now: a later fit replaces them
+        parts = [self._forecast_block(b) for b in blocks]
         centres = [c for _, c in parts]
+        paths = _joined([p for p, _ in parts], len(self._values), H)
         paths[self.state != "ok"] = np.nan
 
         def extremes(above: bool, run: int) -> Array32:
-            out = [
-                np.add(c, b.library.extremes(self.grid.widths, above, run))
-                for c, b in zip(centres, self._blocks, strict=True)
-            ]
-            return self._clip(np.concatenate(out)) if out else paths
+            out = [np.add(c, b.library.extremes(near.widths, above, run)) for c, b in zip(centres, blocks, strict=True)]
+            return self._clip(_joined(out, len(paths), H))
 
         recent = self._values[:, -RECENT:]
         return Forecast(
@@ -141,18 +142,21 @@ class Forecaster:
 
         ``direction``: both, above_expected or below_expected.
         """
-        return np.concatenate(
-            [
-                b.scorer.score(make_panel(self._values[b.rows], self.step, 1, self.seasons), last, direction)
-                for b in self._blocks
-            ]
-        )
+        last = min(last, self._values.shape[1])
+        newest = self._values[:, self._values.shape[1] - last :]
+        out = np.where(np.isfinite(newest), 0.0, np.nan)
+        for b in self._blocks:
+            panel = make_panel(self._values[b.rows], self.step, 1, self.seasons)
+            out[b.rows] = b.scorer.score(panel, last, direction)
+        return out
 
     def _reach(self) -> Float:
         """How far each series may be forecast: as far as it has a history, in seconds."""
         there = np.isfinite(self._values)
         first = np.where(there.any(1), there.argmax(1), self._values.shape[1])
-        return np.asarray((self._values.shape[1] - first) * self.step, np.float64)
+        reach = np.asarray((self._values.shape[1] - first) * self.step, np.float64)
+        cut = self._near.cells < self.grid.cells
+        return np.minimum(reach, self._near.widths.sum() * self.step) if cut and self._near.segments else reach
 
     def _clip(self, paths: Array32) -> Array32:
         low, high = self.bounds
@@ -160,7 +164,7 @@ class Forecaster:
 
     def _panels(self, rows: slice) -> dict[int, Panel]:
         """Panels by cell width: those of the grid and the one for ramps."""
-        widths = {s.width for s in self.grid.segments} | {self._ramp_width, 1}
+        widths = {s.width for s in self._near.segments} | {self._ramp_width, 1}
         return {w: make_panel(self._values[rows], self.step, w, self.seasons) for w in widths}
 
     @property
@@ -169,7 +173,7 @@ class Forecaster:
 
     def _origins(self) -> Origins:
         """Origins of the backtest in columns, oldest first, in line with the coarsest cells; none twice."""
-        T, w = self._fitted, self.grid.coarsest
+        T, w = self._fitted, self._near.coarsest
         oldest = max(min(2 * DAY // self.step, T // 2), T * 3 // 10, w)
         back = np.unique(np.round(np.linspace(1, max(1, (T - oldest) // w), PATHS)).astype(np.int64))
         origins = (T - back * w)[::-1]
@@ -179,7 +183,7 @@ class Forecaster:
         panels = self._panels(rows)
         origins = self._origins()
         combinations, residuals = [], []
-        for s in self.grid.segments:
+        for s in self._near.segments:
             panel = panels[s.width]
             at = panel.T - (self._fitted - origins) // s.width
             combination, backtest = fit_combination(panel, at, s.last)
@@ -188,10 +192,10 @@ class Forecaster:
         reference = fit_reference(panels[self._ramp_width])
         residual = np.concatenate(residuals, axis=2)
         # Errors made while the present ramp began belong to the ramp, not to the noise around it.
-        target = origins[:, None] + self.grid.ends
+        target = origins[:, None] + self._near.ends
         for ramp in find_ramps(panels[self._ramp_width], reference):
             residual[ramp.row, target > self._fitted - ramp.onset / self.step] = np.nan
-        library = build_library(residual, self._values[rows], origins, self.grid.ends, self.seed)
+        library = build_library(residual, self._values[rows], origins, self._near.ends, self.seed)
         scorer = AnomalyScorer(self.seasons).fit(panels[1])
         return _Block(rows, combinations, library, reference, scorer)
 
@@ -201,7 +205,7 @@ class Forecaster:
         base = np.concatenate(
             [
                 predict_now(c, panels[s.width], s.last)[:, s.first :]
-                for c, s in zip(b.combinations, self.grid.segments, strict=True)
+                for c, s in zip(b.combinations, self._near.segments, strict=True)
             ],
             axis=1,
         )
@@ -218,16 +222,24 @@ class Forecaster:
         profile = np.concatenate(
             [
                 profile_between(panels[s.width].select(rows), panels[s.width].T + s.first, panels[s.width].T + s.last)
-                for s in self.grid.segments
+                for s in self._near.segments
             ],
             axis=1,
         )
         shapes = shapes_of(profile, reference.low[rows], reference.high[rows])
-        offsets = (self.grid.ends - (self.grid.widths - 1) / 2) * self.step
+        offsets = (self._near.ends - (self._near.widths - 1) / 2) * self.step
         for j, ramp in enumerate(ramps):
             path = profile[j] + ramp_paths(ramp, shapes[:, j], offsets, centre.shape[1], self.seed)
             use = np.isfinite(path)  # rows of NaN: paths that do not follow the ramp
             centre[ramp.row] = np.where(use, path, centre[ramp.row])
+
+
+def _joined(blocks: list[Array32], n: int, cells: int) -> Array32:
+    """The blocks' ``[., K, .]`` in one ``[n, K, cells]``; NaN in the cells (or series) that they do not have."""
+    out = np.full((n, blocks[0].shape[1] if blocks else PATHS, cells), np.nan, np.float32)
+    if blocks:
+        out[:, :, : blocks[0].shape[2]] = np.concatenate(blocks)
+    return out
 
 
 def forecast(

@@ -60,6 +60,12 @@ class Grid:
         return max(s.width for s in self.segments)
 
 
+def within_history(grid: Grid, columns: int) -> Grid:
+    """The segments of ``grid`` that begin within as many steps as the history has, each cell three times in it."""
+    near = (s for s in grid.segments if s.first * s.width < columns and 3 * s.width <= columns)
+    return Grid(grid.step, tuple(near))
+
+
 def uniform_grid(step: int, cells: int) -> Grid:
     """A grid of ``cells`` cells of one step each.
 

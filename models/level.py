@@ -31,12 +31,15 @@ class ProfileLevel(Member):
     def applies(self, panel: Panel) -> bool:  # noqa: D102 - as in the base class
         return len(panel.seasons) > (0 if self.which is None else self.which)
 
+    def _fit(self, panel: Panel) -> Any:
+        return panel.cycle_scale if self.which is None else None
+
     def _predict(self, panel: Panel, fitted: Any, origins: Origins, horizon: int) -> Array32:
         memory = max(1.0, self.memory / panel.step)
         back = int(min(np.ceil(3 * memory), MAX_BACK, panel.T))
         position = origins[:, None] + np.arange(-back, horizon)
         if self.which is None:
-            profile = pooled_profile(panel, position, origins)
+            profile = pooled_profile(panel, position, origins, fitted)
         elif self.which < 0:
             profile = np.zeros((panel.n, *position.shape), np.float32)
         else:

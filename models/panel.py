@@ -49,6 +49,11 @@ class Panel:
         return Panel(self.values[rows], self.observed[rows], self.step, self.seasons)
 
     @cached_property
+    def reached(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Smallest and largest value up to and with each column, ``[n, T]`` each."""
+        return np.fmin.accumulate(self.values, axis=1), np.fmax.accumulate(self.values, axis=1)
+
+    @cached_property
     def smoothed(self) -> tuple[NDArray[np.float32], int]:
         """Moving mean over 10 minutes or three cells ``[n, T]``; its half width in cells: how far it looks ahead."""
         return moving_mean(self.values, NARROW // self.step), NARROW // self.step
@@ -75,7 +80,7 @@ def season_lengths(seasons: tuple[int, ...] | None, step: int, T: int) -> tuple[
 
 
 def coarsen(values: Float, width: int) -> Float:
-    """Means of ``width`` columns, aligned to the right end; NaN where fewer than half of the columns are there.
+    """Means of ``width`` columns, aligned to the right end, of what is there; NaN where nothing is.
 
     >>> coarsen(np.array([[9.0, 1.0, 3.0, 5.0, 7.0]]), 2)
     array([[2., 6.]])
@@ -88,7 +93,7 @@ def coarsen(values: Float, width: int) -> Float:
     there = np.isfinite(blocks)
     count = there.sum(2)
     total = np.where(there, blocks, 0.0).sum(2)
-    return np.where(count * 2 >= width, total / np.maximum(count, 1), np.nan)
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 
 def fill(values: Float, season: int | None) -> Float:
@@ -122,9 +127,13 @@ def moving_mean(values: NDArray[np.float32], half: int) -> NDArray[np.float32]:
     return np.where(c > 0, (total[:, b] - total[:, a]) / np.maximum(c, 1), np.nan).astype(np.float32)
 
 
-def make_panel(values: Float, step: int, width: int, seasons: tuple[int, ...] | None) -> Panel:
-    """The panel of ``values`` (on ``step`` seconds) on cells of ``width`` steps."""
+def make_panel(
+    values: Float, step: int, width: int, seasons: tuple[int, ...] | None, like: Panel | None = None
+) -> Panel:
+    """The panel of ``values`` (on ``step`` seconds) on cells of ``width`` steps; with the seasons of ``like``, if
+    given: the same series some columns earlier.
+    """
     observed = coarsen(values, width)
-    lengths = season_lengths(seasons, step * width, observed.shape[1])
+    lengths = like.seasons if like else season_lengths(seasons, step * width, observed.shape[1])
     filled = fill(observed, lengths[0] if lengths else None)
     return Panel(filled.astype(np.float32), observed, step * width, lengths)

@@ -15,6 +15,8 @@ from numpy.typing import ArrayLike, NDArray
 
 Float = NDArray[np.float64]
 Array32 = NDArray[np.float32]
+# Paths are sums of a few single-precision numbers: a constant at its threshold is not beyond it.
+ROUNDING = 8 * float(np.finfo(np.float32).eps)
 Extremes = Callable[[bool, int], Array32]
 
 
@@ -54,7 +56,8 @@ class Breach:
             if np.isnan(row).any():
                 continue
             rows = row[np.isfinite(row)] if conditional else row
-            rank = np.ceil(np.asarray(quantiles) * len(rows)).astype(int) - 1
+            # Rounded, so that 0.55 of 100 paths are 55 and the median is there exactly where P is a half.
+            rank = np.ceil(np.round(np.asarray(quantiles) * len(rows), 9)).astype(int) - 1
             out[i] = rows[np.clip(rank, 0, len(rows) - 1)] if len(rows) else np.inf
         return out
 
@@ -120,11 +123,12 @@ class Forecast:
         if run < 1 or not np.isfinite(limit).all() or limit.shape not in ((), (1,), (n,)):
             raise ValueError(f"breach: expected run >= 1 and 1 or {n} finite thresholds, got run {run} and {limit}")
         limit, up = np.broadcast_to(limit, n), np.broadcast_to(np.asarray(above, bool), n)
+        far = limit + np.where(up, ROUNDING, -ROUNDING) * np.abs(limit)
         first = np.full(self.paths.shape[:2], np.nan)
         for direction in np.unique(up):
             rows = np.flatnonzero(up == direction)
             level = self.extremes(bool(direction), run)[rows]
-            beyond = level > limit[rows, None, None] if direction else level < limit[rows, None, None]
+            beyond = level > far[rows, None, None] if direction else level < far[rows, None, None]
             beyond &= self.offsets <= self.reach[rows, None, None]
             hit = beyond.argmax(2)
             width = np.diff(self.offsets, prepend=0.0)

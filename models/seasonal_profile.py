@@ -17,6 +17,7 @@ from models.grid import DAY
 from models.panel import Panel
 
 Array32 = NDArray[np.float32]
+Float = NDArray[np.float64]
 Index = NDArray[np.int64]
 
 # How many cycles make the profile: a week of days, and as many weeks as a month has.
@@ -66,13 +67,16 @@ def profile_at(panel: Panel, positions: Index, origins: Index, which: int, wide:
         return (total / np.where(trim, count - 2, count)).astype(np.float32)
 
 
-def pooled_profile(panel: Panel, positions: Index, origins: Index) -> Array32:
-    """Mean over all past cycles of the shortest season that agree with the longest, ``[n, K, J]``; causal as above."""
+def pooled_profile(panel: Panel, positions: Index, origins: Index, scale: Float | None = None) -> Array32:
+    """Mean over all past cycles of the shortest season that agree with the longest, ``[n, K, J]``; causal as above.
+
+    ``scale [n]``: how far an hour's mean may be off and still agree; ``None``: the panel's own ``cycle_scale``.
+    """
     reference = profile_at(panel, positions, origins, len(panel.seasons) - 1, wide=True)
     (values, _), (hourly, reach) = panel.smoothed, panel.hourly
     season = panel.seasons[0]
     first = _past(positions, origins, season, reach)
-    precision = (1 / (KERNEL_WIDTH * panel.cycle_scale)).astype(np.float32)[:, None, None]
+    precision = (1 / (KERNEL_WIDTH * (panel.cycle_scale if scale is None else scale))).astype(np.float32)[:, None, None]
     total, mass = np.zeros_like(reference), np.full_like(reference, 1e-6)
     for k in range(POOLED_CYCLES):
         column = positions - (first + k) * season
