@@ -29,7 +29,7 @@ from dataclasses import dataclass
 
 _USERINFO = re.compile(r"(?<=://)[^/?#\s]*@")
 _CREDENTIAL = r"pass(?:word|wd)?|pwd|token|secret|api[_-]?key|auth|signature|sig|credential"
-_CREDENTIAL_PARAMETER = re.compile(rf"(?i)([?&][^=&\s]*(?:{_CREDENTIAL})[^=&\s]*=)[^&#\s'\"]+")
+_CREDENTIAL_PARAMETER = re.compile(rf"(?i)([?&][^=&\s]*(?:{_CREDENTIAL})[^=&\s]*=)[^&#\s'\")]+")
 
 
 def redact(text: str) -> str:
@@ -75,9 +75,7 @@ class Problem:
         """
         place = ":".join(str(part) for part in (self.path, self.line) if part is not None)
         subject = ", ".join(
-            f"{word} {name!r}"
-            for word, name in (("query", self.query), ("key", self.key))
-            if name is not None
+            f"{word} {name!r}" for word, name in (("query", self.query), ("key", self.key)) if name is not None
         )
         wanted = f"expected {self.expected}" if self.expected is not None else ""
         got = f"got {self.got}" if self.got is not None else ""

@@ -34,6 +34,8 @@ DEADLINE_FACTOR = 4
 """A whole answer may take this many timeouts: a body that drips byte by byte ends here."""
 RETRY_STATUSES = (429, 502, 503, 504)
 READ_BYTES = 1 << 20
+SHORTEST_SECRET = 4
+"""Shorter texts are left in messages: hiding every `1` would hide the message."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,7 @@ class HttpClient:
                 data=data,
                 headers=dict(headers or {}),
                 timeout=self.timeout,
+                verify=self._session.verify,  # said here, or a REQUESTS_CA_BUNDLE would win over the catalogue
                 stream=True,
                 allow_redirects=False,
             ) as response:
@@ -184,33 +187,33 @@ class _Identity(AuthBase):
         """Everything that must not stand in a message."""
         found = list(self._endpoint.headers.values())
         try:
-            value = self._authorization()
+            value, password = self._authorization(), self._password()
         except OSError:
-            value = None
+            value = password = None
         if value is not None:
             found += [value, value.partition(" ")[2]]
-        basic = self._endpoint.basic_auth
-        if basic is not None and basic.password:
-            found.append(basic.password)
-        return [secret for secret in found if len(secret) >= 4]
+        if password is not None:
+            found.append(password)
+        return [secret for secret in found if len(secret) >= SHORTEST_SECRET]
 
     def _authorization(self) -> str | None:
-        endpoint = self._endpoint
-        if endpoint.basic_auth is not None:
-            password = endpoint.basic_auth.password
-            if endpoint.basic_auth.password_file is not None:
-                password = _secret_file(endpoint.basic_auth.password_file)
-            pair = f"{endpoint.basic_auth.username}:{password or ''}".encode()
-            return "Basic " + base64.b64encode(pair).decode()
+        endpoint, url = self._endpoint, urlsplit(self._endpoint.url)
         if endpoint.bearer_token_file is not None:
             return "Bearer " + _secret_file(endpoint.bearer_token_file)
         if endpoint.bearer_token is not None:
             return "Bearer " + endpoint.bearer_token
-        parts = urlsplit(endpoint.url)
-        if parts.username is not None:
-            pair = unquote(f"{parts.username}:{parts.password or ''}").encode()
-            return "Basic " + base64.b64encode(pair).decode()
-        return None
+        user = endpoint.basic_auth.username if endpoint.basic_auth is not None else url.username
+        if user is None:
+            return None
+        pair = f"{user if endpoint.basic_auth is not None else unquote(user)}:{self._password() or ''}"
+        return "Basic " + base64.b64encode(pair.encode()).decode()
+
+    def _password(self) -> str | None:
+        basic = self._endpoint.basic_auth
+        if basic is None:
+            password = urlsplit(self._endpoint.url).password
+            return unquote(password) if password is not None else None
+        return basic.password if basic.password_file is None else _secret_file(basic.password_file)
 
 
 def _secret_file(path: str) -> str:
@@ -221,7 +224,7 @@ def _secret_file(path: str) -> str:
 
 
 class _PatientRetry(Retry):
-    """Tries again on lost connections and on `try later`, but not after a timeout: waiting twice helps no one."""
+    """Tries again on lost connections and on `try later`, but not after a timeout or a bad certificate."""
 
     def increment(
         self,
@@ -233,7 +236,7 @@ class _PatientRetry(Retry):
         _stacktrace: TracebackType | None = None,
     ) -> Self:
         """Count one failure; raises where there must be no further attempt."""
-        if isinstance(error, urllib3.exceptions.ReadTimeoutError):
+        if isinstance(error, urllib3.exceptions.ReadTimeoutError | urllib3.exceptions.SSLError):
             raise error
         return super().increment(method, url, response, error, _pool, _stacktrace)
 
@@ -279,11 +282,11 @@ def _session(endpoint: Endpoint, identity: _Identity, retries: int) -> requests.
 
 
 def _cause(error: BaseException) -> str:
-    """The innermost reason, without the wrappers' object addresses."""
-    while True:
-        inner = getattr(error, "reason", None) or error.__cause__ or error.__context__
-        if not isinstance(inner, BaseException):
+    """The innermost reason, without the libraries' wrappings."""
+    while isinstance(error, requests.RequestException | urllib3.exceptions.HTTPError):
+        wrapped = [getattr(error, "reason", None), *error.args, error.__cause__, error.__context__]
+        inner = next((one for one in wrapped if isinstance(one, BaseException)), None)
+        if inner is None:
             break
         error = inner
-    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return str(text).split("object at 0x")[-1]
+    return str(getattr(error, "strerror", None) or error or type(error).__name__)
