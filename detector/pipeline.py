@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -70,18 +70,18 @@ class Worker:
         self._source = source
         self._history = history
         self._store = store
-        self._sinks = list(sinks)
+        self.sinks = list(sinks)
         self._fittings = Fittings(catalogue.settings.refit, forecaster)
         self._registers: dict[str, bytes] = {}
 
-    def run_slot(self, slot: int) -> list[CycleResult]:
-        """Run every query that has a slot now, one after another; a query that fails does not stop the others."""
+    def run_slot(self, slot: int, queries: Sequence[str] | None = None) -> list[CycleResult]:
+        """Run the queries (those that have a slot then) one after another; one that fails does not stop the others."""
         results: list[CycleResult] = []
         outage: SourceUnavailable | None = None
-        for query in self.catalogue.queries.values():
-            if slot % query.every:
-                continue
-            result = self.run_query(query.name, slot, outage=outage)
+        if queries is None:
+            queries = [query.name for query in self.catalogue.queries.values() if slot % query.every == 0]
+        for name in queries:
+            result = self.run_query(name, slot, outage=outage)
             results.append(result)
             if outage is None and isinstance(result.error, SourceUnavailable) and not self._source.ready():
                 outage = result.error  # every further query would only wait for the same timeout
@@ -115,7 +115,7 @@ class Worker:
     def publish(self, result: CycleResult) -> None:
         """Push a result's body as its whole group; what went wrong is left in ``result.push_error``."""
         result.push_error = None
-        if not self._sinks or result.superseded:
+        if not self.sinks or result.superseded:
             return
         with _timed(result, "push"):
             try:
@@ -131,31 +131,9 @@ class Worker:
         except SinkError as error:
             log.debug("own metrics were not pushed: %s", error)
 
-    def remove_stale_groups(self) -> list[dict[str, str]]:
-        """Delete groups of queries that are no longer in the catalogue; returns them."""
-        return self._delete(lambda group: names.FOR in group and group[names.FOR] not in self.catalogue.queries)
-
-    def purge(self) -> list[dict[str, str]]:
-        """Delete every group the worker ever pushed; returns them.
-
-        Raises:
-            SinkError: a gateway cannot be reached or refuses.
-        """
-        return self._delete(lambda group: True)
-
     def _push(self, group: dict[str, str], body: bytes) -> None:
-        for sink in self._sinks:
+        for sink in self.sinks:
             sink.push(group, body)
-
-    def _delete(self, chosen: Callable[[dict[str, str]], bool]) -> list[dict[str, str]]:
-        deleted = []
-        for sink in self._sinks:
-            for group in sink.groups(names.JOB):
-                if chosen(group):
-                    sink.delete(group)
-                    deleted.append(group)
-                    log.info("deleted a group from the gateway", extra={"group": str(group)})
-        return deleted
 
     def _compute(self, result: CycleResult, register: Register) -> Register:
         """Fill in the result; returns the register after the slot."""

@@ -352,17 +352,6 @@ def test_source_labels_that_would_collide_with_ours_are_renamed():
     assert "forecast_state{" + expected + "} 1.0" in body(sink)
 
 
-def test_groups_of_queries_that_left_the_catalogue_are_deleted_and_purge_deletes_all():
-    worker, sink = start(Past())
-    sink.push({"for": "removed", "shard": "0"}, b"")
-    worker.run_slot(SLOT)
-    worker.publish_telemetry()
-    assert worker.remove_stale_groups() == [{"for": "removed", "shard": "0"}]
-    assert len(sink.pushed) == 3
-    assert len(worker.purge()) == 3
-    assert sink.pushed == {}
-
-
 def test_models_are_fitted_once_in_a_refit_period_and_only_on_the_past():
     made: list[LastValue] = []
 

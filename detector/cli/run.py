@@ -1,0 +1,67 @@
+"""`detector run`: forecast, judge and publish, once or until stopped."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+EPILOG = "Example: detector run --catalogue my.yaml --once --dry-run"
+
+
+def command(
+    catalogue: Annotated[
+        str | None,
+        typer.Option(
+            help="Catalogue file or built-in name (day_trade, node_exporter). "
+            "Without it the one of DETECTOR_CATALOGUE, or day_trade.",
+            show_default=False,
+        ),
+    ] = None,
+    once: Annotated[bool, typer.Option("--once", help="Run one cycle of every query, show it and leave.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print what would be pushed; push and remember nothing.")
+    ] = False,
+    url: Annotated[
+        str | None, typer.Option(help="This Prometheus instead of the catalogue's.", show_default=False)
+    ] = None,
+    pushgateway: Annotated[
+        str | None, typer.Option(help="This Pushgateway instead of the catalogue's.", show_default=False)
+    ] = None,
+) -> None:
+    """Forecast every query of a catalogue, decide its alerts, and push the results.
+
+    Runs until SIGTERM or Ctrl-C, which let the cycle under way finish. With --once the exit code is 0 when all went
+    well, 1 when some queries failed, 3 when Prometheus and 4 when the Pushgateway was out of reach or refused, 5 when
+    the state could not be kept; a wrong catalogue is 2.
+    """
+    import threading
+
+    from detector import run
+    from detector.catalogue import load_catalogue
+    from detector.logs import configure_logging
+    from detector.sink import DryRunSink
+
+    loaded = run.with_servers(load_catalogue(catalogue), url=url, pushgateway=pushgateway)
+    settings = loaded.settings
+    level = "WARNING" if once else None
+    configure_logging(environment=settings.environment, timezone=settings.timezone, level=level)
+    sinks = [DryRunSink(lambda text: typer.echo(text, nl=False))] if dry_run else None
+    worker = run.build_worker(loaded, sinks=sinks, remember=not dry_run)
+    if not once:
+        stop = threading.Event()
+        with run.stop_on_signals(stop):
+            run.run_forever(worker, stop)
+        return
+    results = run.run_once(worker)
+    if not dry_run:
+        from rich.console import Console
+
+        from detector.table import results_table
+
+        console = Console()
+        console = console if console.is_terminal else Console(width=200)
+        console.print(results_table(results))
+    for problem in run.failures(results):
+        typer.echo(problem, err=True)
+    raise typer.Exit(run.exit_code(results))

@@ -1,0 +1,253 @@
+"""The embedded runner: every query of the catalogue at its own pace, in one process, without Redis."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from types import FrameType
+from typing import TYPE_CHECKING
+
+from detector.clock import Clock, WallClock, due_at, slot_at
+from detector.conventions import FOR, JOB
+
+if TYPE_CHECKING:
+    from detector.catalogue import Catalogue
+    from detector.cycle import CycleResult
+    from detector.pipeline import Worker
+    from detector.sink import Sink
+    from detector.store import Store
+
+log = logging.getLogger(__name__)
+
+LOOK_SECONDS = 10.0
+"""The loop looks at the clock at least this often, so that a clock that is set does not stop it for long."""
+
+OnCycle = Callable[[list["CycleResult"]], None]
+
+
+def build_worker(catalogue: Catalogue, *, sinks: Sequence[Sink] | None = None, remember: bool = True) -> Worker:
+    """A worker on the servers and the store that the catalogue's settings name.
+
+    Args:
+        catalogue: settings and queries.
+        sinks: where results go; without it the Pushgateways of the settings.
+        remember: False reads the store and leaves it as it is.
+    """
+    from detector.pipeline import Worker
+    from detector.sink import PushgatewaySink
+    from detector.source import PrometheusSource
+
+    settings = catalogue.settings
+    source = PrometheusSource(settings.prometheus, max_series=settings.max_series)
+    store = build_store(catalogue)
+    if sinks is None:
+        sinks = [PushgatewaySink(settings.pushgateways)]
+    return Worker(catalogue, source, store if remember else ForgetfulStore(store), sinks)
+
+
+def with_servers(catalogue: Catalogue, *, url: str | None = None, pushgateway: str | None = None) -> Catalogue:
+    """The catalogue with another Prometheus or Pushgateway.
+
+    Raises:
+        ConfigError: no URL.
+    """
+    from detector.catalogue.check import endpoint_at, endpoint_of
+
+    settings, changed = catalogue.settings, {}
+    if url is not None:
+        changed["prometheus"] = endpoint_of(url, settings)
+    if pushgateway is not None:
+        changed["pushgateway"] = endpoint_at(pushgateway)
+    return catalogue.model_copy(update={"settings": settings.model_copy(update=changed)}) if changed else catalogue
+
+
+def build_store(catalogue: Catalogue) -> Store:
+    """Where state is kept: Redis, the directory of the settings, or this user's own state directory."""
+    from detector.store import FileStore, RedisStore
+
+    settings = catalogue.settings
+    if settings.redis:
+        return RedisStore(settings.redis)
+    if settings.state_dir:
+        return FileStore(settings.state_dir)
+    import platformdirs
+
+    return FileStore(platformdirs.user_state_dir("detector", appauthor=False))
+
+
+class ForgetfulStore:
+    """A store that reads from another and keeps what is saved to itself: for a dry run."""
+
+    def __init__(self, behind: Store) -> None:
+        self._behind = behind
+        self._own: dict[str, bytes | None] = {}
+
+    def load(self, key: str) -> bytes | None:
+        """The bytes saved under the key, or None."""
+        return self._own[key] if key in self._own else self._behind.load(key)
+
+    def save(self, key: str, data: bytes) -> None:
+        """Replace what is saved under the key, as long as this process lives."""
+        self._own[key] = bytes(data)
+
+    def delete(self, key: str) -> None:
+        """Forget the key, as long as this process lives."""
+        self._own[key] = None
+
+    def keys(self, prefix: str = "") -> list[str]:
+        """Every key that begins with the prefix, sorted."""
+        behind = {key for key in self._behind.keys(prefix) if key not in self._own}
+        own = {key for key, data in self._own.items() if data is not None and key.startswith(prefix)}
+        return sorted(behind | own)
+
+
+def run_once(worker: Worker, clock: Clock | None = None) -> list[CycleResult]:
+    """One cycle of every query, at the slot it has now."""
+    now = (clock or WallClock()).now()
+    return [result for every in _paces(worker) for result in _run(worker, every, slot_at(now, every))]
+
+
+def run_forever(
+    worker: Worker, stop: threading.Event, *, clock: Clock | None = None, on_cycle: OnCycle | None = None
+) -> None:
+    """Run every query at each of its slots until ``stop`` is set; the cycle under way is finished first.
+
+    A slot that began while an earlier one was still computed is skipped when a newer one has begun: the past is never
+    computed. Pushes that failed are repeated until the next slot. ``on_cycle`` gets the results of each round.
+    """
+    clock = clock or WallClock()
+    done: dict[int, int] = {}
+    _remove_stale_groups(worker)
+    while not stop.is_set():
+        results = []
+        for every in _paces(worker):
+            slot = _due(clock.now(), every, done.get(every))
+            if slot is not None and not stop.is_set():
+                _count_missed(worker, every, done.get(every), slot)
+                results += _run(worker, every, slot)
+                done[every] = slot
+        if results:
+            worker.publish_telemetry()
+            if on_cycle is not None:
+                on_cycle(results)
+        _wait(worker, [result for result in results if result.push_error], done, clock, stop)
+
+
+def delete_groups(sink: Sink, chosen: Callable[[dict[str, str]], bool] = lambda group: True) -> list[dict[str, str]]:
+    """Delete the worker's groups that are chosen (all of them) and return them.
+
+    Raises:
+        SinkError: no gateway can be reached, or one refuses.
+    """
+    deleted = [group for group in sink.groups(JOB) if chosen(group)]
+    for group in deleted:
+        sink.delete(group)
+        log.info("deleted a group from the gateway", extra={"group": str(group)})
+    return deleted
+
+
+@contextlib.contextmanager
+def stop_on_signals(stop: threading.Event) -> Iterator[None]:
+    """Set ``stop`` on SIGTERM and SIGINT; a second one has its usual effect. For the main thread."""
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    before = {number: signal.getsignal(number) for number in numbers}
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        log.info("stopping after this cycle", extra={"signal": signal.Signals(number).name})
+        stop.set()
+        for one in numbers:
+            signal.signal(one, signal.SIG_DFL if one == signal.SIGTERM else signal.default_int_handler)
+
+    for number in numbers:
+        signal.signal(number, handle)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def exit_code(results: Sequence[CycleResult]) -> int:
+    """The exit code of one round: 0 ok, 1 some failed, 3 no Prometheus, 4 no Pushgateway, 5 no state."""
+    from detector.errors import SourceUnavailable
+
+    read = [result.error for result in results]
+    if read and all(isinstance(error, SourceUnavailable) for error in read):
+        return SourceUnavailable.exit_code
+    pushed = [result.push_error for result in results if result.push_error]
+    if pushed:
+        return max(error.exit_code for error in pushed)
+    if any(read):
+        return 1
+    return max((result.state_error.exit_code for result in results if result.state_error), default=0)
+
+
+def failures(results: Sequence[CycleResult]) -> list[str]:
+    """What went wrong in one round, in a sentence each; the same fault of several queries is told once."""
+    by_message: dict[str, list[str]] = {}
+    for result in results:
+        for error in (result.error, result.push_error, result.state_error):
+            if error is not None:
+                by_message.setdefault(str(error), []).append(result.query.name)
+    told = []
+    for message, queries in by_message.items():
+        more = f" and {len(queries) - 1} more" if len(queries) > 1 else ""
+        told.append(f"{queries[0]}{more}: {message}")
+    return told
+
+
+def _paces(worker: Worker) -> list[int]:
+    return sorted({query.every for query in worker.catalogue.queries.values()})
+
+
+def _run(worker: Worker, every: int, slot: int) -> list[CycleResult]:
+    names = [query.name for query in worker.catalogue.queries.values() if query.every == every]
+    return worker.run_slot(slot, names)
+
+
+def _due(now: float, every: int, last: int | None) -> int | None:
+    """The slot to compute now, if there is one that was not: also one before the last, where the clock was set back."""
+    slot = slot_at(now - (due_at(0, every) - every), every)
+    if last is None:
+        return slot
+    return slot if slot > last or slot < last - every else None
+
+
+def _count_missed(worker: Worker, every: int, last: int | None, slot: int) -> None:
+    missed = (slot - last) // every - 1 if last is not None else 0
+    if missed > 0:
+        log.warning("the worker is late: %d slots were skipped", missed, extra={"slot": slot})
+        for query in worker.catalogue.queries.values():
+            if query.every == every:
+                worker.telemetry.missed(query.name, missed)
+
+
+def _wait(
+    worker: Worker, unpublished: list[CycleResult], done: dict[int, int], clock: Clock, stop: threading.Event
+) -> None:
+    """Wait for the next slot, at most LOOK_SECONDS; meanwhile repeat pushes that failed."""
+    pause = 1.0
+    while not stop.is_set():
+        left = min(due_at(slot, every) for every, slot in done.items()) - clock.now() if done else 1.0
+        if left <= 0:
+            return
+        clock.wait(min(left, pause if unpublished else LOOK_SECONDS), stop)
+        pause *= 2
+        if not unpublished:
+            return
+        for result in unpublished:
+            worker.publish(result)
+        unpublished = [result for result in unpublished if result.push_error]
+
+
+def _remove_stale_groups(worker: Worker) -> None:
+    from detector.errors import SinkError
+
+    for sink in worker.sinks:
+        try:
+            delete_groups(sink, lambda group: FOR in group and group[FOR] not in worker.catalogue.queries)
+        except SinkError as error:
+            log.warning("groups of removed queries could not be deleted: %s", error)
