@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from models.base import Array32
 from models.ensemble import Combination, combine, fit_combination, predict_all
 from models.grid import DAY
-from models.panel import Panel, make_panel
+from models.panel import Panel, make_panel, row_centre
 from models.robust import nan_quantile, scale_about_zero
 
 Float = NDArray[np.float64]
@@ -113,7 +113,8 @@ def score_anomalies(values: ArrayLike, *, start: float = 0, step: int, seasons: 
     for a in range(GRACE_POINTS, T, block):
         first = max(0, a - HISTORY // step)
         b = min(a + block, T)
-        past = make_panel(v[:, first:a], step, 1, seasons)
+        centred = v[:, first:b] - row_centre(v[:, first:a])
+        past = make_panel(centred[:, : a - first], step, 1, seasons)
         scorer = AnomalyScorer(seasons).fit(past)
-        out[:, a:b] = scorer.score(make_panel(v[:, first:b], step, 1, seasons, like=past), b - a)
+        out[:, a:b] = scorer.score(make_panel(centred, step, 1, seasons, like=past), b - a)
     return out

@@ -18,7 +18,7 @@ from models.base import Array32, Origins
 from models.ensemble import Combination, actuals, fit_combination, predict_now
 from models.grid import DAY, MINUTE, Grid, nested_grid, uniform_grid, within_history
 from models.library import PathLibrary, build_library
-from models.panel import Float, Panel, make_panel
+from models.panel import Float, Panel, make_panel, row_centre
 from models.paths import Forecast
 from models.ramp import Ramp, RampReference, find_ramps, fit_reference, profile_between, ramp_paths, shapes_of
 
@@ -63,6 +63,7 @@ class Forecaster:
     _start: int = 0
     _blocks: list[_Block] = field(default_factory=list, repr=False)
     _fitted: int = 0
+    _centre: Float = field(default_factory=lambda: np.empty((0, 1)), repr=False)
     _near: Grid = field(default_factory=lambda: Grid(0, ()), repr=False)  # what the history allows of the grid
 
     def __post_init__(self) -> None:
@@ -80,6 +81,7 @@ class Forecaster:
             raise ValueError(f"values: expected an array [n, T] with T >= 1, got shape {v.shape}")
         v[~np.isfinite(v)] = np.nan
         self._values, self._start, self._fitted = v, int(start), v.shape[1]
+        self._centre = row_centre(v)
         self._near = within_history(self.grid, self._fitted)
         if self._fitted < MIN_POINTS or not self._near.segments:
             self._blocks = []
@@ -115,7 +117,8 @@ class Forecaster:
 
     def forecast(self) -> Forecast:
         """Paths from the last column on."""
-        blocks, near, H = self._blocks, self._near, self.grid.cells  # as they are now: a later fit replaces them
+        # As they are now: a later fit replaces them.
+        blocks, near, centre, H = self._blocks, self._near, self._centre, self.grid.cells
         parts = [self._forecast_block(b) for b in blocks]
         centres = [c for _, c in parts]
         paths = _joined([p for p, _ in parts], len(self._values), H)
@@ -123,11 +126,11 @@ class Forecaster:
 
         def extremes(above: bool, run: int) -> Array32:
             out = [np.add(c, b.library.extremes(near.widths, above, run)) for c, b in zip(centres, blocks, strict=True)]
-            return self._clip(_joined(out, len(paths), H))
+            return self._restored(_joined(out, len(paths), H), centre)
 
         recent = self._values[:, -RECENT:]
         return Forecast(
-            self._clip(paths),
+            self._restored(paths, centre),
             (self.grid.ends * self.step).astype(np.float64),
             self.end,
             self.step,
@@ -146,7 +149,7 @@ class Forecaster:
         newest = self._values[:, self._values.shape[1] - last :]
         out = np.where(np.isfinite(newest), 0.0, np.nan)
         for b in self._blocks:
-            panel = make_panel(self._values[b.rows], self.step, 1, self.seasons)
+            panel = make_panel(self._centred(b.rows), self.step, 1, self.seasons)
             out[b.rows] = b.scorer.score(panel, last, direction)
         return out
 
@@ -158,14 +161,19 @@ class Forecaster:
         cut = self._near.cells < self.grid.cells
         return np.minimum(reach, self._near.widths.sum() * self.step) if cut and self._near.segments else reach
 
-    def _clip(self, paths: Array32) -> Array32:
+    def _centred(self, rows: slice) -> Float:
+        """The values about their centres: single precision is then precise for a small noise on a large level."""
+        return np.asarray(self._values[rows] - self._centre[rows])
+
+    def _restored(self, paths: Array32, centre: Float) -> Array32:
         low, high = self.bounds
+        paths = (paths + centre[:, None]).astype(np.float32)
         return paths if low is None and high is None else np.clip(paths, low, high)
 
     def _panels(self, rows: slice) -> dict[int, Panel]:
         """Panels by cell width: those of the grid and the one for ramps."""
         widths = {s.width for s in self._near.segments} | {self._ramp_width, 1}
-        return {w: make_panel(self._values[rows], self.step, w, self.seasons) for w in widths}
+        return {w: make_panel(self._centred(rows), self.step, w, self.seasons) for w in widths}
 
     @property
     def _ramp_width(self) -> int:
@@ -195,7 +203,7 @@ class Forecaster:
         target = origins[:, None] + self._near.ends
         for ramp in find_ramps(panels[self._ramp_width], reference):
             residual[ramp.row, target > self._fitted - ramp.onset / self.step] = np.nan
-        library = build_library(residual, self._values[rows], origins, self._near.ends, self.seed)
+        library = build_library(residual, self._centred(rows), origins, self._near.ends, self.seed)
         scorer = AnomalyScorer(self.seasons).fit(panels[1])
         return _Block(rows, combinations, library, reference, scorer)
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.grid import DAY, WEEK
-from models.robust import scale_about_zero
+from models.robust import nan_quantile, scale_about_zero
 
 Float = NDArray[np.float64]
 
@@ -77,6 +77,15 @@ def season_lengths(seasons: tuple[int, ...] | None, step: int, T: int) -> tuple[
     """
     wanted = (DAY, WEEK) if seasons is None else tuple(sorted(seasons))
     return tuple(s // step for s in wanted if s % step == 0 and s // step >= 4 and MIN_CYCLES * (s // step) <= T)
+
+
+def row_centre(values: Float) -> Float:
+    """Median of each row, ``[n, 1]``; 0 where nothing is there.
+
+    >>> row_centre(np.array([[1.0, 5.0, 6.0], [np.nan, np.nan, np.nan]]))
+    array([[5.], [0.]])
+    """
+    return np.nan_to_num(nan_quantile(values, 0.5, axis=1))[:, None]
 
 
 def coarsen(values: Float, width: int) -> Float:
