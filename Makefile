@@ -2,8 +2,7 @@
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test lint bench clean lock
 
-PYTHON := .venv/bin/python
-export PATH := $(CURDIR)/.venv/bin:$(PATH)
+IN_VENV := .venv/bin/python
 
 help:
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -12,18 +11,18 @@ setup: ## bring the servers and make .venv from requirements.lock
 	@scripts/setup.sh
 
 demo: setup ## forecast a failing platform until Ctrl-C; ONCE=1 ends after both alerts, SEED=n repeats one
-	@$(PYTHON) -m detector demo $(if $(ONCE),--once) $(if $(SEED),--seed $(SEED))
+	@$(IN_VENV) -m detector demo $(if $(ONCE),--once) $(if $(SEED),--seed $(SEED))
 
 test: setup ## run every test, on two processes
-	$(PYTHON) -m pytest -n 2 --dist worksteal $(ARGS)
+	$(IN_VENV) -m pytest -n 2 --dist worksteal $(ARGS)
 
 lint: setup ## ruff, its formatter, and mypy --strict
-	$(PYTHON) -m ruff check .
-	$(PYTHON) -m ruff format --check .
-	$(PYTHON) -m mypy
+	$(IN_VENV) -m ruff check .
+	$(IN_VENV) -m ruff format --check .
+	$(IN_VENV) -m mypy
 
 bench: setup ## replay simulated platforms and score the forecasts against the truth
-	$(PYTHON) -m bench.foresight $(ARGS)
+	$(IN_VENV) -m bench.foresight $(ARGS)
 
 lock: setup ## resolve the dependencies anew into requirements.lock
 	scripts/lock.sh

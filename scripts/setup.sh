@@ -138,6 +138,14 @@ made_here() { # a checkout that was moved or copied needs a new one: scripts car
 make_venv() {
   "$python" -m venv --clear .venv >/dev/null 2>&1 && return
   command -v uv >/dev/null && uv venv --clear --seed --quiet --python "$python" .venv && return
+  # Debian keeps pip out of its python3: take it from the package that python3-venv would bring.
+  say "$python has no pip to put into .venv: downloading Debian's python3-pip-whl into .tools"
+  mkdir -p "$tools/pip"
+  (cd "$tools/pip" && download python3-pip-whl && dpkg -x python3-pip-whl_*.deb .) &&
+    "$python" -m venv --clear --without-pip .venv &&
+    pip=$(echo "$tools"/pip/usr/share/python-wheels/pip-*.whl) &&
+    .venv/bin/python "$pip/pip" install --quiet --no-index "$pip" &&
+    rm -rf "$tools/pip" && return
   fail "$python cannot make a virtual environment: install python3-venv (Debian), or uv."
 }
 
