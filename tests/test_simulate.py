@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from detector.simulate import Platform
 from detector.simulate.exposed import FAMILIES, count
 from detector.simulate.metrics import HEALTHY_MARGIN, METRICS, WINDOW_MINUTES
 from detector.simulate.processes import DAY, WEEK, session_activity, week_profile
+from detector.simulate.table import renewed
 
 MONDAY = 1_789_344_000  # 2026-09-14 00:00 UTC
 TOKYO = 9 * 3600
@@ -241,3 +243,8 @@ def test_unknown_names_and_windows_are_refused_by_name(platform: Platform) -> No
         platform.query("node_cpu_usage", MONDAY, MONDAY + 60, 0)
     with pytest.raises(ValueError, match="clock must be"):
         Platform(clock="tea_time")  # type: ignore[arg-type]
+
+
+def test_the_documented_parameters_are_the_ones_in_use() -> None:
+    document = (Path(__file__).parents[1] / "docs" / "simulator.md").read_text(encoding="utf-8")
+    assert document == renewed(document), "run: python -m detector.simulate.table docs/simulator.md"

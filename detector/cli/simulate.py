@@ -33,17 +33,13 @@ def command(
         ),
     ] = None,
     seed: Annotated[int, typer.Option(help="All randomness follows from it.")] = 0,
-    clock: Annotated[
-        str, typer.Option(help="sessions (Tokyo trading hours) or around_the_clock.")
-    ] = "sessions",
+    clock: Annotated[str, typer.Option(help="sessions (Tokyo trading hours) or around_the_clock.")] = "sessions",
     port: Annotated[int, typer.Option(help="Port to serve /metrics on; 0 takes a free one.")] = 9200,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     backfill: Annotated[
         str | None, typer.Option(help="Write this much past (35d) as blocks into --out; then no serving.")
     ] = None,
-    out: Annotated[
-        Path | None, typer.Option(help="Directory for the blocks: Prometheus' storage path.")
-    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Directory for the blocks: Prometheus' storage path.")] = None,
     truth: Annotated[bool, typer.Option("--truth", help="Print what really happens as JSON.")] = False,
     serve: Annotated[
         bool | None, typer.Option("--serve/--no-serve", help="Serve /metrics. Default: unless --backfill.")
@@ -88,9 +84,7 @@ def _scenarios(scenarios: list[str], starts: list[str], now: float) -> list[Scen
     from detector.simulate import parse_scenario
 
     if len(starts) not in (1, len(scenarios)):
-        raise ValueError(
-            f"--start: expected one, or one for each of {len(scenarios)} scenarios, got {len(starts)}"
-        )
+        raise ValueError(f"--start: expected one, or one for each of {len(scenarios)} scenarios, got {len(starts)}")
     moments = [parse_moment(text, now) for text in starts]
     if len(moments) == 1:
         moments *= len(scenarios)
@@ -119,9 +113,7 @@ def parse_moment(text: str, now: float) -> float:
         moment = datetime.fromisoformat(text)
         return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
     except ValueError:
-        raise ValueError(
-            f"--start: expected now, -3h, +10m, ISO 8601 or unix seconds, got {text!r}"
-        ) from None
+        raise ValueError(f"--start: expected now, -3h, +10m, ISO 8601 or unix seconds, got {text!r}") from None
 
 
 def _backfill(platform: Platform, length: str, out: Path | None, now: float) -> None:
@@ -135,9 +127,7 @@ def _backfill(platform: Platform, length: str, out: Path | None, now: float) -> 
     if out is None:
         raise ConfigError("--backfill: expected --out DIR beside it, got none")
     end = int(now // 60 * 60)
-    done = backfill(
-        platform, out, start=end - seconds, end=end, progress=lambda text: typer.echo(text, err=True)
-    )
+    done = backfill(platform, out, start=end - seconds, end=end, progress=lambda text: typer.echo(text, err=True))
     typer.echo(f"{done.samples:,} samples of {done.series:,} series in {done.directory}", err=True)
 
 

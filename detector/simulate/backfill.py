@@ -101,9 +101,7 @@ class _Import:
         output, _ = self._process.communicate()
         self._text.unlink(missing_ok=True)
         if self._process.returncode != 0:
-            raise DetectorError(
-                f"promtool could not make blocks (exit {self._process.returncode}): {output.strip()}"
-            )
+            raise DetectorError(f"promtool could not make blocks (exit {self._process.returncode}): {output.strip()}")
 
     def abandon(self) -> None:
         self._process.kill()

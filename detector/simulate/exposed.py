@@ -95,9 +95,7 @@ class Counts:
 
 def count(platform: Platform, query_name: str, minutes: Ints) -> Counts:
     """Counters of a query at the start of sorted absolute minutes, each since its instance's last restart."""
-    resets = np.stack(
-        [_last_reset(platform.seed, s.labels["instance"], minutes) for s in platform.series(query_name)]
-    )
+    resets = np.stack([_last_reset(platform.seed, s.labels["instance"], minutes) for s in platform.series(query_name)])
     first = int(resets[:, 0].min())
     every = _increments(platform, query_name, np.arange(first, int(minutes[-1]) + 1, dtype=np.int64))
     before = np.zeros((*every.shape[:2], every.shape[2] + 1), dtype=np.int64)
@@ -178,17 +176,13 @@ def _whole(values: Floats) -> Ints:
     return np.rint(values).astype(np.int64)
 
 
-def sample_family(
-    platform: Platform, family: Family, seconds: Ints, counts: Counts | None = None
-) -> Iterator[Sampled]:
+def sample_family(platform: Platform, family: Family, seconds: Ints, counts: Counts | None = None) -> Iterator[Sampled]:
     """Every series of a family at sorted unix seconds [T]; `counts` saves computing a counter again."""
     minutes = seconds // 60
     series = platform.series(family.query)
     gone = platform.absent(family.query, minutes)
     for labels, row, name, values in _family_values(platform, family, seconds, counts):
-        shown = (
-            np.where(gone[row], np.nan, values) if gone[row].any() else np.asarray(values, dtype=np.float64)
-        )
+        shown = np.where(gone[row], np.nan, values) if gone[row].any() else np.asarray(values, dtype=np.float64)
         yield Sampled(name, {**series[row].labels, **labels}, shown, _format_of(family, name))
 
 

@@ -45,9 +45,7 @@ LABELS: dict[str, tuple[Labels, ...]] = {
     "disk": _series("infrastructure", NODES, mountpoint=("/", "/data")),
     "network": _series("infrastructure", NODES, device=("eth0", "eth1")),
     "postgres": _series("infrastructure", ("postgres-0", "postgres-1")),
-    "statement": _series(
-        "infrastructure", ("postgres-0", "postgres-1"), statement=("insert", "select", "update")
-    ),
+    "statement": _series("infrastructure", ("postgres-0", "postgres-1"), statement=("insert", "select", "update")),
     "redis": _series("infrastructure", ("redis-0", "redis-1")),
     "command": _series("infrastructure", ("redis-0", "redis-1"), command=("get", "publish", "set")),
 }

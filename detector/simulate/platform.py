@@ -146,9 +146,7 @@ class Platform:
         retrains = [s for s in self.scenarios if s.kind == "retrain" and s.hits(series)]
         for scenario in self.scenarios:
             if scenario.hits(series):
-                total += displacement(scenario, series, minutes) * remaining_damage(
-                    scenario, retrains, minutes
-                )
+                total += displacement(scenario, series, minutes) * remaining_damage(scenario, retrains, minutes)
         return total
 
     def observed(self, query_name: str, minutes: Ints) -> Floats:
@@ -188,9 +186,7 @@ class Platform:
         for scenario in self.scenarios:
             hit = any(scenario.hits(one) for name in self.queries for one in self.series(name))
             if scenario.kind != "healthy" and not hit:
-                raise ValueError(
-                    f"scenario {scenario.kind} finds no series with {dict(scenario.target or {})}"
-                )
+                raise ValueError(f"scenario {scenario.kind} finds no series with {dict(scenario.target or {})}")
 
 
 def _grid(start: float, end: float, step: int) -> Ints:

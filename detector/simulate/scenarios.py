@@ -77,9 +77,7 @@ class Scenario:
         if not 0 < self.severity < float("inf"):
             raise ValueError(f"severity must be a positive number, got {self.severity!r} ({self.kind})")
         if self.query is not None and self.kind not in ("spike", "level-shift"):
-            raise ValueError(
-                f"only spike and level-shift take another query, got {self.query!r} ({self.kind})"
-            )
+            raise ValueError(f"only spike and level-shift take another query, got {self.query!r} ({self.kind})")
 
     @property
     def start_minute(self) -> int:

@@ -57,14 +57,11 @@ def build_series(name: str, query: Query | None, seed: int, around_the_clock: bo
     metric = METRICS[name]
     sessions = metric.sessions and not around_the_clock
     return tuple(
-        _build_one(metric, index, labels, query, seed, sessions)
-        for index, labels in enumerate(LABELS[metric.fleet])
+        _build_one(metric, index, labels, query, seed, sessions) for index, labels in enumerate(LABELS[metric.fleet])
     )
 
 
-def _build_one(
-    metric: Metric, index: int, labels: Labels, query: Query | None, seed: int, sessions: bool
-) -> Series:
+def _build_one(metric: Metric, index: int, labels: Labels, query: Query | None, seed: int, sessions: bool) -> Series:
     rng = seeded(seed, "series", metric.name, index)
     spread = 1.0 + _SWING_SPREAD * rng.uniform(-1.0, 1.0)
     swing = float(np.clip(metric.swing * spread, *_SWING_LIMITS)) * metric.sigma

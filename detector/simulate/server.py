@@ -48,9 +48,7 @@ class Exposition:
                     ]
         return "".join(lines).encode()
 
-    def _counts_of(
-        self, family: Family, seconds: np.ndarray[tuple[int], np.dtype[np.int64]]
-    ) -> Counts | None:
+    def _counts_of(self, family: Family, seconds: np.ndarray[tuple[int], np.dtype[np.int64]]) -> Counts | None:
         if not METRICS[family.query].windowed:
             return None
         minute = int(seconds[0]) // 60

@@ -109,9 +109,7 @@ def _one_truth(
     )
 
 
-def _first_breaches(
-    platform: Platform, query: Query, start: float, end: float, rows: list[int]
-) -> dict[int, float]:
+def _first_breaches(platform: Platform, query: Query, start: float, end: float, rows: list[int]) -> dict[int, float]:
     """For each row the time of the first of `run` points in a row beyond the threshold; a day at a time."""
     found: dict[int, float] = {}
     if query.threshold is None:
