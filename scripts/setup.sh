@@ -163,5 +163,6 @@ rm -f "$stamp"
 made_here || make_venv
 install_lock
 .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --no-index -e .
+rm -rf "$tools/apt"
 echo "$wanted $root" >"$stamp"
 say "ready. Servers: $(PATH=$PATH:$tools/bin command -v prometheus | sed "s#^$root/##") and its kin; try: make demo"
