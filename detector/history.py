@@ -11,7 +11,7 @@ import hashlib
 import logging
 import threading
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import quote
@@ -54,7 +54,6 @@ class _Past:
     settled: int
     saved: int
     oldest_day: int
-    lock: threading.Lock = field(default_factory=threading.Lock)
 
 
 class History:
@@ -113,7 +112,8 @@ class History:
         if missing:
             past.settled = min(last, self._source_column(step, last))
             self._save(past, {_day_of(first + i, step) for begin, until in missing for i in range(begin, until)})
-        past.saved = past.settled
+        else:
+            past.saved = past.settled
         return past
 
     def _extend(self, past: _Past, last: int) -> None:

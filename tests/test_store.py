@@ -92,7 +92,7 @@ def test_a_prefix_with_wildcards_means_itself(store: Store) -> None:
 def test_a_key_and_a_folder_of_another_key_may_share_a_name(store: Store) -> None:
     for key in ("a", "a/b", "a.state/b", "a.state"):
         store.save(key, key.encode())
-    assert [store.load(key) for key in store.keys()] == [b"a", b"a.state", b"a.state/b", b"a/b"]
+    assert list(map(store.load, store.keys())) == [b"a", b"a.state", b"a.state/b", b"a/b"]
 
 
 def test_no_key_leaves_the_directory(tmp_path: Path) -> None:
@@ -155,10 +155,7 @@ def test_a_key_too_long_for_a_file_name_is_a_clear_error(tmp_path: Path) -> None
 def test_two_writers_never_mix_their_bytes(tmp_path: Path) -> None:
     store = FileStore(tmp_path)
     bodies = [bytes([i]) * 100_000 for i in range(4)]
-    threads = [
-        threading.Thread(target=lambda body=body: [store.save("a", body) for _ in range(20)])
-        for body in bodies
-    ]
+    threads = [threading.Thread(target=lambda body=body: [store.save("a", body) for _ in range(20)]) for body in bodies]
     for thread in threads:
         thread.start()
     while any(thread.is_alive() for thread in threads):
@@ -185,9 +182,7 @@ def test_unpacking_any_bytes_raises_only_our_error(data: bytes) -> None:
 
 
 def test_arrays_survive_packing_and_objects_are_refused() -> None:
-    header, arrays = unpack(
-        pack({"a": [1, "x"]}, v=np.array([[1.5, np.nan]]), t=np.array([3], dtype=np.int64))
-    )
+    header, arrays = unpack(pack({"a": [1, "x"]}, v=np.array([[1.5, np.nan]]), t=np.array([3], dtype=np.int64)))
     assert header == {"a": [1, "x"]}
     np.testing.assert_array_equal(arrays["v"], [[1.5, np.nan]])
     assert arrays["t"].dtype == np.int64
