@@ -1,0 +1,263 @@
+"""A forecast of a watched frame, as tables: quantiles, breaches, anomalies.
+
+n series, K paths, H cells. Everything is read off the same paths, so the tables never contradict each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detector.catalogue.durations import format_duration
+from detector.errors import ConfigError, DetectorError, Problem
+from detector.frame import Labels, SeriesFrame
+from detector.verdict import STALE_STEPS, DataState
+from detector.watched import Series, Subject, WatchedFrame
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+    from models import Breach, Forecast
+
+TIME_QUANTILES = (0.1, 0.5, 0.9)
+ANOMALOUS = 1.0
+_NO_THRESHOLD = (
+    "there is no threshold: give breach(threshold=…, above=True or False), forecast(objective={'below': …}), "
+    "or fetch a query of the catalogue that has an objective"
+)
+
+
+@dataclass(frozen=True, eq=False)
+class FrameForecast:
+    """The future of every series of a frame.
+
+    `frame` is the past it was made from, `paths` the engine's own `models.Forecast` (numpy, [n, Q, H]),
+    `horizon` how far it looks, in seconds.
+    """
+
+    frame: WatchedFrame
+    paths: Forecast
+    horizon: int
+
+    def __repr__(self) -> str:
+        return f"<forecast of {self.frame!r}, {format_duration(self.horizon)} ahead>"
+
+    @cached_property
+    def states(self) -> list[DataState]:
+        """What can be said about each series, n of them: ok, stale, insufficient_history or no_data."""
+        there = np.isfinite(self.frame.values)
+        fresh = np.any(there[:, -STALE_STEPS - 1 :], axis=1)
+        return [
+            DataState.STALE if state == "ok" and not new else DataState(str(state))
+            for state, new in zip(self.paths.state, fresh, strict=True)
+        ]
+
+    @property
+    def horizons(self) -> tuple[int, ...]:
+        """The horizons of the tables, in seconds: the subject's that are shorter, and the one asked for."""
+        return (*(h for h in self.frame.subject.horizons if self.frame.step <= h < self.horizon), self.horizon)
+
+    def quantile(self, quantiles: Sequence[float] = TIME_QUANTILES) -> pd.DataFrame:
+        """Quantiles of every series as a DataFrame: UTC times down, a column for each series and quantile.
+
+        The columns are the series' labels and the level `quantile`; `.values` is the array [H, n * Q]. The rows
+        get wider apart with the horizon (a step, then 5 minutes, then an hour); NaN is no forecast.
+
+        Raises ConfigError for a quantile outside 0 to 1.
+        """
+        import pandas as pd
+
+        try:
+            values = self.paths.quantile(list(quantiles))
+        except ValueError as error:
+            raise ConfigError(str(error)) from error
+        index = pd.to_datetime(np.asarray(self.paths.times, np.int64), unit="s", utc=True)
+        index.name = "time"
+        names = _label_names(self.frame.labels)
+        rows = [
+            (*(labels.get(name, "") for name in names), float(quantile))
+            for labels in self.frame.labels
+            for quantile in quantiles
+        ]
+        own = [f"exported_{name}" if name == "quantile" else name for name in names]
+        columns = pd.MultiIndex.from_tuples(rows, names=[*own, "quantile"])
+        return pd.DataFrame(values.reshape(-1, values.shape[2]).T, index=index, columns=columns)
+
+    def find_breach(
+        self, threshold: float | None = None, above: bool | None = None, run: int | None = None
+    ) -> tuple[Breach, Subject]:
+        """When each series breaks the threshold, as the engine's own `Breach`, and the subject with that threshold.
+
+        Raises ConfigError where there is no threshold, or it makes no sense.
+        """
+        subject = self.frame.subject
+        level = subject.threshold if threshold is None else float(threshold)
+        if level is None:
+            raise ConfigError(_NO_THRESHOLD)
+        subject = replace(
+            subject,
+            threshold=level,
+            above=subject.above if above is None else above,
+            run=subject.run if run is None else run,
+        )
+        check_threshold(subject)
+        try:
+            return self.paths.breach(level, above=subject.above, run=subject.run), subject
+        except ValueError as error:
+            raise ConfigError(str(error)) from error
+
+    def breach(self, threshold: float | None = None, above: bool | None = None, run: int | None = None) -> pd.DataFrame:
+        """Will the threshold be broken, and when? One row for each series, in the frame's order.
+
+        `above` True: a breach is a value above the threshold; `run`: so many points in a row. What is not given
+        comes from the catalogue. Columns: `state`, `now`, `threshold`, `probability_<horizon>` for every horizon,
+        and `time_to_breach_p10`, `_p50`, `_p90` (timedelta; NaT where less than that share of the paths breaks it).
+
+        Raises ConfigError where there is no threshold, or it lies outside the bounds of the data.
+        """
+        import pandas as pd
+
+        breach, subject = self.find_breach(threshold, above, run)
+        probability = breach.probability_within(list(self.horizons))
+        time_to = breach.time_to(list(TIME_QUANTILES))
+        table: dict[str, Any] = {
+            "state": [str(state) for state in self.states],
+            "now": self.frame.now,
+            "threshold": np.full(self.frame.n, subject.threshold),
+        }
+        for column, horizon in enumerate(self.horizons):
+            table[f"probability_{format_duration(horizon)}"] = probability[:, column]
+        for column, quantile in enumerate(TIME_QUANTILES):
+            table[f"time_to_breach_p{quantile * 100:.0f}"] = _timedelta(time_to[:, column])
+        return pd.DataFrame(table, index=_index(self.frame.labels))
+
+    @cached_property
+    def order(self) -> list[int]:
+        """Rows, the most worrying first: by probability, then by time to breach; as they are without a threshold."""
+        rows = list(range(self.frame.n))
+        if self.frame.subject.threshold is None:
+            return rows
+        breach, _ = self.find_breach()
+        probability = np.nan_to_num(breach.probability, nan=-1.0)
+        soonest = breach.time_to([0.5], conditional=True)[:, 0]
+        return sorted(rows, key=lambda row: (-probability[row], np.nan_to_num(soonest[row], nan=np.inf), row))
+
+    def plot(
+        self, series: Series | None = None, *, threshold: float | None = None, above: bool | None = None
+    ) -> Figure:
+        """Draw the fan chart of one series: by row, by labels, or (not given) the most worrying one."""
+        from detector.plot import fan_chart
+
+        row = self.order[0] if series is None else self.frame.row(series)
+        return fan_chart(self, row, threshold=threshold, above=above)
+
+
+def forecast_frame(frame: WatchedFrame, horizon: int, seed: int = 0) -> FrameForecast:
+    """Fit the engine on the frame and forecast. Raises as `WatchedFrame.forecast` does."""
+    from models import Forecaster
+    from models.forecaster import MIN_POINTS
+
+    _check(frame, horizon)
+    points = int(np.isfinite(frame.values).sum(axis=1).max(initial=0))
+    if points < MIN_POINTS:
+        raise DetectorError(
+            f"too little history for {frame.subject.name or 'a forecast'}: expected at least {MIN_POINTS} points in a "
+            f"series, got {points} at step {format_duration(frame.step)}; take a longer window or a smaller step, "
+            "or wait until there is more"
+        )
+    engine = Forecaster(step=frame.step, horizon=horizon, bounds=frame.subject.bounds, seed=seed)
+    engine.fit(frame.values, frame.start)
+    return FrameForecast(frame, engine.forecast(), horizon)
+
+
+def _check(frame: WatchedFrame, horizon: int) -> None:
+    low, high = frame.subject.bounds
+    if low is not None and high is not None and low >= high:
+        raise ConfigError(Problem("", key="bounds", expected="(low, high) with low < high", got=f"({low:g}, {high:g})"))
+    if horizon < frame.step or horizon % frame.step:
+        want = f"a multiple of the step {format_duration(frame.step)}"
+        raise ConfigError(Problem("", key="horizon", expected=want, got=format_duration(horizon)))
+    check_threshold(frame.subject)
+
+
+def check_threshold(subject: Subject) -> None:
+    """Raise ConfigError where no value could ever be on both sides of the threshold."""
+    low, high = subject.bounds
+    level = subject.threshold
+    if level is None or ((low is None or level >= low) and (high is None or level <= high)):
+        return
+    want = f"a value within [{'-inf' if low is None else f'{low:g}'}, {'inf' if high is None else f'{high:g}'}]"
+    hint = f" (the unit is {subject.unit})" if subject.unit else ""
+    raise ConfigError(Problem("", query=subject.name, key="threshold", expected=want + hint, got=f"{level:g}"))
+
+
+def score_frame(frame: WatchedFrame, last: int) -> SeriesFrame:
+    """Anomaly scores of the columns within the last seconds, learned from those before; 1 is the threshold."""
+    from models import Forecaster
+
+    columns = min(max(1, last // frame.step), frame.T // 2)
+    if columns < 1:
+        raise DetectorError(f"too little history to find anomalies in: {frame.T} points")
+    engine = Forecaster(step=frame.step, horizon=frame.step)
+    engine.fit(frame.values[:, :-columns], frame.start)
+    engine.update(frame.values[:, -columns:])
+    scores = engine.scores(columns, frame.subject.direction)
+    return SeriesFrame(scores, frame.labels, frame.end - (columns - 1) * frame.step, frame.step)
+
+
+def anomaly_table(frame: WatchedFrame, last: int) -> pd.DataFrame:
+    """One row for each stretch of anomalous points, the highest score first."""
+    import pandas as pd
+
+    scores = score_frame(frame, last)
+    values = frame.tail(scores.T).values
+    found = [(row, first, end) for row in range(frame.n) for first, end in stretches(scores.values[row] >= ANOMALOUS)]
+    tops = [first + int(np.nanargmax(scores.values[row, first:end])) for row, first, end in found]
+    at = [(row, top) for (row, _, _), top in zip(found, tops, strict=True)]
+    table = pd.DataFrame(
+        {
+            "start": pd.to_datetime([int(scores.times[first]) for _, first, _ in found], unit="s", utc=True),
+            "end": pd.to_datetime([int(scores.times[end - 1]) for _, _, end in found], unit="s", utc=True),
+            "points": [end - first for _, first, end in found],
+            "score": [float(scores.values[place]) for place in at],
+            "value": [float(values[place]) for place in at],
+        }
+    )
+    table.index = _index([frame.labels[row] for row, _, _ in found])
+    return table.sort_values("score", ascending=False)
+
+
+def stretches(flags: NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """[first, end) of every run of true flags.
+
+    >>> stretches(np.array([True, False, True, True]))
+    [(0, 1), (2, 4)]
+    """
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], flags, [False]]).astype(np.int8)))
+    return [(int(a), int(b)) for a, b in zip(edges[::2], edges[1::2], strict=True)]
+
+
+def _label_names(labels: Sequence[Labels]) -> list[str]:
+    return sorted({name for one in labels for name in one})
+
+
+def _index(labels: Sequence[Labels]) -> pd.Index[Any]:
+    import pandas as pd
+
+    names = _label_names(labels)
+    if not names:
+        return pd.RangeIndex(len(labels))
+    return pd.MultiIndex.from_tuples([tuple(one.get(name, "") for name in names) for one in labels], names=names)
+
+
+def _timedelta(seconds: NDArray[np.float64]) -> NDArray[np.timedelta64]:
+    never = ~np.isfinite(seconds)
+    whole = np.where(never, 0, seconds).round().astype("timedelta64[s]")
+    whole[never] = np.timedelta64("NaT")
+    return whole
