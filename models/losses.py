@@ -31,7 +31,7 @@ def pinball(truth: ArrayLike, forecast: ArrayLike, quantile: float) -> Float:
     array([1.8, 0.2])
     """
     error = np.asarray(truth, float) - np.asarray(forecast, float)
-    return np.maximum(quantile * error, (quantile - 1) * error)
+    return np.asarray(np.maximum(quantile * error, (quantile - 1) * error))
 
 
 def crps(truth: ArrayLike, forecast: ArrayLike, quantiles: Sequence[float]) -> Float:

@@ -29,7 +29,7 @@ class Made:
         """First column of the first ``run`` consecutive values beyond ``threshold``, ``[n]``; T where there is none."""
         beyond = self.values > threshold if above else self.values < threshold
         windows = runs(beyond, run)
-        return np.where(windows.any(1), windows.argmax(1), self.values.shape[1])
+        return np.asarray(np.where(windows.any(1), windows.argmax(1), self.values.shape[1]), np.int64)
 
 
 def runs(beyond: NDArray[np.bool_], run: int) -> NDArray[np.bool_]:
