@@ -76,7 +76,8 @@ def uniform_grid(step: int, cells: int) -> Grid:
 
 
 def nested_grid(step: int, horizon: int) -> Grid:
-    """The worker's grid: steps to 1 h, 5 minutes to 24 h, 1 h beyond; ``horizon`` in seconds.
+    """The worker's grid: steps to 1 h, 5 minutes to 24 h, 1 h beyond, as near to that as whole steps allow;
+    ``horizon`` in seconds.
 
     >>> g = nested_grid(60, 7 * 86400)
     >>> [(s.width, s.cells) for s in g.segments], int(g.ends[-1]) * g.step == 7 * 86400
@@ -84,15 +85,16 @@ def nested_grid(step: int, horizon: int) -> Grid:
     """
     segments: list[Segment] = []
     done = 0  # steps covered so far
-    for i, (start, coarse) in enumerate(COARSER_FROM):
-        stop = COARSER_FROM[i + 1][0] if i + 1 < len(COARSER_FROM) else horizon
-        stop = min(stop, horizon)
-        width = max(1, coarse // step)
-        if done % width or stop <= start:
-            continue  # the step is already coarser than this part of the plan
-        last = -(-stop // (step * width)) if stop == horizon else stop // (step * width)
+    width = 1
+    for i, (_, coarse) in enumerate(COARSER_FROM):
+        width *= max(1, coarse // (step * width))  # a multiple of the width before, so that segments meet
+        last = -(-horizon // (step * width))
+        if i + 1 < len(COARSER_FROM):
+            stop, coarser = COARSER_FROM[i + 1]
+            wider = width * max(1, coarser // (step * width))
+            last = min(last, -(-stop // (step * wider)) * (wider // width))
         first = done // width
-        if last <= first:
+        if done * step >= horizon or last <= first:
             continue
         if segments and segments[-1].width == width:
             segments[-1] = Segment(width, segments[-1].first, last)
