@@ -136,7 +136,9 @@ def test_a_celery_worker_starts_from_the_installed_package(
     installed: Path, elsewhere: Path, redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     catalogue = elsewhere / "catalogue.yaml"
-    catalogue.write_text(f"settings: {{redis: '{redis.url}', state_dir: state}}\nqueries: {{up: {{expr: up}}}}\n")
+    catalogue.write_text(
+        f"settings: {{redis: '{redis.url}', state_dir: state}}\nqueries: {{up: {{expr: up, unit: count}}}}\n"
+    )
     monkeypatch.setenv("DETECTOR_CATALOGUE", str(catalogue))
     # Were the configuration looked up in the working directory, this one would be found.
     (elsewhere / "celeryconfig.py").write_text("raise RuntimeError('read from the working directory')")
