@@ -237,13 +237,12 @@ def _head(figure: Figure, frame: WatchedFrame, row: int | None, sentence: str | 
 
 
 def _finish(axes: Axes, subject: Subject, zone: tzinfo) -> None:
-    # matplotlib does not type these two
-    locator: Any = dates.AutoDateLocator(tz=zone, minticks=4, maxticks=9)  # type: ignore[no-untyped-call]
-    formatter: Any = dates.ConciseDateFormatter(locator, tz=zone)  # type: ignore[no-untyped-call]
+    locator = dates.AutoDateLocator(tz=zone, minticks=4, maxticks=9)
+    formatter = dates.ConciseDateFormatter(locator, tz=zone)
     axes.xaxis.set_major_locator(locator)
     axes.xaxis.set_major_formatter(formatter)
     axes.set_xlabel(subject.timezone or f"local time ({datetime.now(zone).tzname()})", loc="left", size=9)
-    axes.yaxis.set_major_locator(MaxNLocator(7))
+    axes.yaxis.set_major_locator(MaxNLocator(7, steps=[1, 2, 2.5, 5, 10]))
     axes.yaxis.set_major_formatter(_unit_formatter(subject.unit))
     if subject.unit not in ("ratio", "percent", "bytes", "per_second", ""):
         axes.set_ylabel(subject.unit.replace("_", " "))

@@ -11,7 +11,7 @@ import contextlib
 import os
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
@@ -47,9 +47,12 @@ def backfill(
     *,
     start: int,
     end: int,
+    queries: Collection[str] | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> Backfilled:
     """Write the samples of [start, end] as TSDB blocks into `directory`, a Prometheus' --storage.tsdb.path.
+
+    `queries` limits them to what stands behind some queries.
 
     Raises:
     ------
@@ -74,7 +77,7 @@ def backfill(
         for number, (left, right) in enumerate(pieces):
             text = scratch / f"{number}.om"
             with text.open("w", encoding="ascii", buffering=1 << 20) as out:
-                series, written = write_openmetrics(platform, out, left, right)
+                series, written = write_openmetrics(platform, out, left, right, queries)
             samples += written
             tell(f"{samples:,} samples of {series:,} series written, {right - start:,} of {end - start:,} s")
             if len(running) >= (os.cpu_count() or 1):
@@ -123,10 +126,14 @@ def _pieces(start: int, end: int) -> Iterator[tuple[int, int]]:
         left = right + 1
 
 
-def write_openmetrics(platform: Platform, out: IO[str], start: int, end: int) -> tuple[int, int]:
+def write_openmetrics(
+    platform: Platform, out: IO[str], start: int, end: int, queries: Collection[str] | None = None
+) -> tuple[int, int]:
     """Write the samples of [start, end] in OpenMetrics text; how many series and samples that were."""
     series = samples = 0
     for family in FAMILIES:
+        if queries is not None and family.query not in queries:
+            continue
         step = read_step(platform, family)
         seconds = np.arange(-(-start // step) * step, end + 1, step, dtype=np.int64)
         if not seconds.size:
