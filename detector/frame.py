@@ -199,6 +199,4 @@ def _labels_of(columns: pd.Index[Any]) -> tuple[Labels, ...]:
             return ({},)
         name = str(columns.names[0]) if columns.names[0] is not None else "series"
         return tuple({name: str(value)} for value in columns)
-    return tuple(
-        {name: str(value) for name, value in zip(names, row, strict=True) if str(value)} for row in columns
-    )
+    return tuple({name: str(value) for name, value in zip(names, row, strict=True) if str(value)} for row in columns)

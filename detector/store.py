@@ -161,9 +161,7 @@ class FileStore:
 
     def _path(self, key: str) -> Path:
         folder, _, name = key.rpartition("/")
-        path = (self._folder(folder) if folder or key.startswith("/") else self.directory) / (
-            _safe(name) + SUFFIX
-        )
+        path = (self._folder(folder) if folder or key.startswith("/") else self.directory) / (_safe(name) + SUFFIX)
         if max(len(part) for part in path.parts) > FILE_NAME_BYTES:
             raise StateError(f"state key is too long for a file name: {key[:80]!r}…")
         return path
@@ -200,9 +198,7 @@ class RedisStore:
             return None
         digest, _, data = bytes(raw).partition(b"\n")
         if digest != _digest(data):
-            raise StateError(
-                f"Redis key {self.prefix}{key} is damaged (its checksum does not fit); {REBUILD}"
-            )
+            raise StateError(f"Redis key {self.prefix}{key} is damaged (its checksum does not fit); {REBUILD}")
         return data
 
     def save(self, key: str, data: bytes) -> None:
@@ -219,9 +215,7 @@ class RedisStore:
         """Every key that begins with the prefix, sorted."""
         pattern = "".join(f"\\{c}" if c in "*?[]\\^" else c for c in self.prefix + prefix) + "*"
         with _redis_errors("list keys"):
-            found = {
-                bytes(name).decode(errors="surrogateescape") for name in self._client.scan_iter(pattern, 1000)
-            }
+            found = {bytes(name).decode(errors="surrogateescape") for name in self._client.scan_iter(pattern, 1000)}
         return sorted(name.removeprefix(self.prefix) for name in found)
 
     def _name(self, key: str) -> bytes:

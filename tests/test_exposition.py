@@ -76,9 +76,7 @@ def test_nothing_to_say_is_no_bytes() -> None:
         ([Family("a", "h").add({"__name__": "b"}, 1)], "'__name__' is no label name"),
     ],
 )
-def test_what_a_gateway_would_refuse_is_refused_before_it_is_sent(
-    families: list[Family], message: str
-) -> None:
+def test_what_a_gateway_would_refuse_is_refused_before_it_is_sent(families: list[Family], message: str) -> None:
     with pytest.raises(SinkError, match=message):
         render(families)
 
@@ -90,11 +88,7 @@ def test_escaping_a_label_value_round_trips(value: str) -> None:
     assert "\n" not in escaped
 
 
-@given(
-    st.text(
-        st.characters(exclude_categories=["Cs"], exclude_characters="\r\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029")
-    )
-)
+@given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029")))
 def test_another_parser_reads_back_the_same_label_value(value: str) -> None:
     body = render([Family("a", "h").add({"x": value, "y": "1"}, 2.5)])
     (family,) = text_string_to_metric_families(body.decode())
@@ -107,9 +101,7 @@ def test_a_real_pushgateway_takes_it_and_shows_the_same(pushgateway: Any) -> Non
     target = f"{pushgateway.url}/metrics/job/detector/for/cpu/shard/0"
     answer = requests.put(target, data=EXACT, timeout=5)
     assert answer.status_code == 200, answer.text
-    families = text_string_to_metric_families(
-        requests.get(f"{pushgateway.url}/metrics", timeout=5).content.decode()
-    )
+    families = text_string_to_metric_families(requests.get(f"{pushgateway.url}/metrics", timeout=5).content.decode())
     samples = {
         (sample.name, tuple(sorted(sample.labels.items()))): sample.value
         for family in families
@@ -117,13 +109,11 @@ def test_a_real_pushgateway_takes_it_and_shows_the_same(pushgateway: Any) -> Non
     }
     group = (("for", "cpu"), ("instance", ""), ("job", "detector"), ("shard", "0"))
     assert samples["no_labels", group] == 1e300
-    assert samples["forecast_time_to_breach_seconds", tuple(sorted([*group, ("quantile", "0.9")]))] == float(
-        "inf"
-    )
+    assert samples["forecast_time_to_breach_seconds", tuple(sorted([*group, ("quantile", "0.9")]))] == float("inf")
     labels = tuple(sorted([*group, ("path", 'C:\\"x"\nü')]))
-    assert [
-        value for (name, have), value in samples.items() if name.startswith("a_help") and have == labels
-    ] == [0.1 + 0.2]
+    assert [value for (name, have), value in samples.items() if name.startswith("a_help") and have == labels] == [
+        0.1 + 0.2
+    ]
 
 
 def test_five_thousand_samples_are_rendered_in_a_blink() -> None:

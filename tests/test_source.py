@@ -31,7 +31,7 @@ from detector.errors import (
 from detector.exposition import Family, render
 from detector.frame import SeriesFrame, merge_frames
 from detector.http import Answer
-from detector.response import decode, parse_instant, parse_matrix
+from detector.response import decode, loads, parse_instant, parse_matrix
 from detector.servers import Prometheus, find_program, free_port
 from detector.source import PrometheusSource, chunk_ranges
 from tests.misbehaving import Behaviour, Loopback
@@ -435,6 +435,31 @@ def test_any_json_gives_a_frame_or_an_error_of_ours(document: Any, status: int) 
     for parse in (lambda data: parse_matrix(data, 0, 600, 60), parse_instant):
         with contextlib.suppress(SourceError):
             parse(decode(answer, url="http://x"))
+
+
+numbers = st.floats(-1e300, 1e300).map(repr) | st.sampled_from(["NaN", "+Inf", "-Inf", "1e-5", "0"])
+point = st.tuples(st.integers(0, 10).map(lambda i: 60 * i), numbers)
+odd_point = point | st.tuples(st.integers(0, 5), st.integers(0, 5)) | st.tuples(numbers, numbers) | st.tuples(numbers)
+
+
+@given(
+    st.lists(st.tuples(st.text(max_size=20) | st.just('"values":[[1,"2"]]'), st.lists(point, max_size=5)), max_size=4)
+    | st.lists(st.tuples(st.text(max_size=5), st.lists(odd_point, max_size=3)), max_size=3)
+)
+def test_the_quick_way_to_read_points_gives_what_the_general_one_gives(series: list[Any]) -> None:
+    result = [{"metric": {"x": label, "n": str(i)}, "values": points} for i, (label, points) in enumerate(series)]
+    body = matrix(*result)
+    outcomes = []
+    for document in (loads(body), orjson.loads(body)):
+        try:
+            outcomes.append(parse_matrix(document["data"], 0, 600, 60))
+        except SourceError as error:
+            outcomes.append(type(error))
+    if isinstance(outcomes[1], SeriesFrame):
+        assert outcomes[0].labels == outcomes[1].labels
+        np.testing.assert_array_equal(outcomes[0].values, outcomes[1].values)
+    else:
+        assert outcomes[0] == outcomes[1]
 
 
 @given(st.binary(max_size=60))
