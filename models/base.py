@@ -19,6 +19,7 @@ Origins = NDArray[np.int64]
 
 # A forecast further from the data before its origin than this many times their range has exploded and is left out.
 EXPLODED = 3.0
+ROUNDING = 1e-5  # of the level: single precision, after a few sums
 
 
 class Member(ABC):
@@ -44,7 +45,7 @@ class Member(ABC):
             )
         out = self._predict(panel, fitted, origins, horizon)
         low, high = (reached[:, origins - 1, None] for reached in panel.reached)
-        room = EXPLODED * (high - low)
+        room = EXPLODED * (high - low) + ROUNDING * np.maximum(np.abs(low), np.abs(high))
         with np.errstate(invalid="ignore"):
             wild = ((out < low - room) | (out > high + room)).any(axis=2, keepdims=True)
         return np.where(wild, np.nan, out).astype(np.float32)

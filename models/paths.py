@@ -15,8 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 Float = NDArray[np.float64]
 Array32 = NDArray[np.float32]
-# Paths are sums of a few single-precision numbers: a constant at its threshold is not beyond it.
-ROUNDING = 8 * float(np.finfo(np.float32).eps)
+LARGEST = float(np.finfo(np.float32).max)
 Extremes = Callable[[bool, int], Array32]
 
 
@@ -123,7 +122,8 @@ class Forecast:
         if run < 1 or not np.isfinite(limit).all() or limit.shape not in ((), (1,), (n,)):
             raise ValueError(f"breach: expected run >= 1 and 1 or {n} finite thresholds, got run {run} and {limit}")
         limit, up = np.broadcast_to(limit, n), np.broadcast_to(np.asarray(above, bool), n)
-        far = limit + np.where(up, ROUNDING, -ROUNDING) * np.abs(limit)
+        # In the precision of the paths: a constant at its threshold is not beyond it.
+        far = np.clip(limit, -LARGEST, LARGEST).astype(np.float32)
         first = np.full(self.paths.shape[:2], np.nan)
         for direction in np.unique(up):
             rows = np.flatnonzero(up == direction)
