@@ -80,7 +80,7 @@ class Worker:
         outage: SourceUnavailable | None = None
         if queries is None:
             queries = [query.name for query in self.catalogue.queries.values() if slot % query.every == 0]
-        for name in queries:
+        for name in sorted(queries, key=lambda name: self.catalogue.query(name).alert is None):  # alerts come first
             result = self.run_query(name, slot, outage=outage)
             results.append(result)
             if outage is None and isinstance(result.error, SourceUnavailable) and not self._source.ready():

@@ -120,7 +120,8 @@ def run_forever(
     """
     clock = clock or WallClock()
     done: dict[int, int] = {}
-    _remove_stale_groups(worker)
+    for sink in worker.sinks:
+        remove_stale_groups(sink, worker.catalogue)
     while not stop.is_set():
         results = []
         for every in _paces(worker):
@@ -147,6 +148,16 @@ def delete_groups(sink: Sink, chosen: Callable[[dict[str, str]], bool] = lambda 
         sink.delete(group)
         log.info("deleted a group from the gateway", extra={"group": str(group)})
     return deleted
+
+
+def remove_stale_groups(sink: Sink, catalogue: Catalogue) -> None:
+    """Delete the groups of queries that are no longer in the catalogue; a gateway that fails is logged."""
+    from detector.errors import SinkError
+
+    try:
+        delete_groups(sink, lambda group: FOR in group and group[FOR] not in catalogue.queries)
+    except SinkError as error:
+        log.warning("groups of removed queries could not be deleted: %s", error)
 
 
 @contextlib.contextmanager
@@ -241,13 +252,3 @@ def _wait(
         for result in unpublished:
             worker.publish(result)
         unpublished = [result for result in unpublished if result.push_error]
-
-
-def _remove_stale_groups(worker: Worker) -> None:
-    from detector.errors import SinkError
-
-    for sink in worker.sinks:
-        try:
-            delete_groups(sink, lambda group: FOR in group and group[FOR] not in worker.catalogue.queries)
-        except SinkError as error:
-            log.warning("groups of removed queries could not be deleted: %s", error)

@@ -35,6 +35,10 @@ def command(
     well, 1 when some queries failed, 3 when Prometheus and 4 when the Pushgateway was out of reach or refused, 5 when
     the state could not be kept; a wrong catalogue is 2.
     """
+    from detector.threads import limit_threads
+
+    limit_threads()  # before anything imports numpy
+
     import threading
 
     from detector import run
