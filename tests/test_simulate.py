@@ -78,7 +78,7 @@ def test_noise_does_not_jump_where_days_join(platform: Platform) -> None:
 def test_every_parameter_of_the_table_is_realistic() -> None:
     for metric in METRICS.values():
         assert 0.8 <= metric.phi < 1.0
-        assert 12 <= metric.swing <= 20
+        assert 12 <= metric.swing <= 30
         assert metric.help.endswith(".")
 
 
@@ -93,7 +93,7 @@ def test_the_healthy_worst_minute_is_within_three_sigmas_of_the_objective(clock:
                 continue
             distance = series.worse * (series.threshold - series.healthy(minutes)) / series.sigma
             assert distance.min() == pytest.approx(HEALTHY_MARGIN)
-            assert 12 <= distance.max() - distance.min() <= 20.0001
+            assert 12 <= distance.max() - distance.min() <= 30.0001
             seen += 1
     assert seen > 50
 

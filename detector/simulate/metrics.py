@@ -78,7 +78,7 @@ def _metric(
 
 # name, fleet, sigma, swing, phi, load, quiet level, bounds, help
 _ML = [
-    _metric("ml_ensemble_accuracy", "ensemble", 0.0015, 20, 0.85, -1, 0.955, _RATIO,
+    _metric("ml_ensemble_accuracy", "ensemble", 0.0011, 28, 0.85, -1, 0.955, _RATIO,
             "Share of right predictions of the ensemble.", sessions=True),
     _metric("ml_accuracy_trend", "trend", 0.002, 12, 0.95, -1, 0.010, (-1.0, 1.0),
             "Change of the accuracy against a day before.", sessions=True),
@@ -90,7 +90,7 @@ _ML = [
             "Duration of one prediction in seconds.", kind="quantile", sessions=True),
     _metric("ml_prediction_throughput", "model", 0.40, 16, 0.95, 1, 3.0, (0.2, math.inf),
             "Predictions made.", kind="rate", sessions=True),
-    _metric("ml_memory_usage", "ml", 0.50, 20, 0.85, 1, 80.0, _PERCENT,
+    _metric("ml_memory_usage", "ml", 0.40, 28, 0.85, 1, 80.0, _PERCENT,
             "Memory in use, percent of the limit.", sessions=True),
     _metric("ml_cpu_usage", "ml", 1.80, 18, 0.85, 1, 42.0, _PERCENT,
             "Processor in use, percent of the limit.", sessions=True),
@@ -122,7 +122,7 @@ _SCHEDULER = [
             "Share of tasks that succeed.", peak=16.0),
     _metric("scheduler_task_duration", "queue", 0.40, 14, 0.92, 1, 8.0, _POSITIVE,
             "Mean duration of a task in seconds.", peak=15.5),
-    _metric("scheduler_queue_length", "queue", 2.5, 20, 0.85, 1, 58.0, _POSITIVE,
+    _metric("scheduler_queue_length", "queue", 2.0, 28, 0.85, 1, 58.0, _POSITIVE,
             "Tasks waiting.", peak=15.0, whole=True),
     _metric("automation_coverage", "scheduler", 0.0030, 12, 0.97, -1, 0.930, _RATIO,
             "Share of the steps that run without a person.", peak=14.0),
@@ -136,7 +136,7 @@ _INFRASTRUCTURE = [
             "Processor in use, percent.", peak=14.0),
     _metric("node_memory_usage", "node", 0.60, 14, 0.94, 1, 62.0, _PERCENT,
             "Memory in use, percent.", peak=15.0),
-    _metric("node_disk_usage", "disk", 0.12, 20, 0.85, 1, 60.0, _PERCENT,
+    _metric("node_disk_usage", "disk", 0.12, 28, 0.85, 1, 60.0, _PERCENT,
             "File system in use, percent.", peak=17.0),
     _metric("node_network_io", "network", 4.0e5, 16, 0.94, 1, 2.0e6, (1e4, math.inf),
             "Bytes received and sent.", kind="rate", peak=13.5),

@@ -12,7 +12,7 @@ from detector.simulate.metrics import HEALTHY_MARGIN, METRICS, Metric
 from detector.simulate.processes import WEEK, Floats, Ints, seeded, week_profile
 
 _SWING_SPREAD = 0.1
-_SWING_LIMITS = (12.0, 20.0)
+_SWING_LIMITS = (12.0, 30.0)
 _SHIFT_MINUTES = 45
 """How far the daily peak of one series may lie from its metric's."""
 
