@@ -13,11 +13,11 @@ Shapes: n series, T columns, W onsets, S instants of the past, B shapes, K paths
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtri
+from scipy.special import expit, ndtri
 
 from models.grid import DAY, HOUR, WEEK
 from models.panel import Panel
@@ -31,7 +31,9 @@ Index = NDArray[np.int64]
 SHAPES = ("level", "peak", "trough")
 # Leaks and fills are common, growing peaks less so, deepening troughs rare.
 SHAPE_PRIOR = np.array([1.0, 0.1, 0.03])
-SHORTEST, RATIO = HOUR, 1.12  # onsets: from an hour ago, each this much further back than the one before
+RAMP_TO_STEP = 4.0  # prior odds of a ramp against a step that explains the data as well
+SHORTEST, RATIO = HOUR, 1.04  # onsets: from an hour ago, each this much further back than the one before
+REFERENCE_EVERY = 5  # past slopes are looked at for every fifth onset; their scale between is interpolated
 SAMPLE_EVERY = 30 * 60  # the past is looked at this often, in seconds
 SIGNIFICANT = 4.5  # robust standard deviations of the past slopes
 EXCEEDS_PAST = 1.2  # times the 99 % quantile of the past slopes
@@ -128,12 +130,25 @@ def fit_reference(panel: Panel) -> RampReference | None:
     deviation = np.where(np.isfinite(panel.observed[:, first:]), panel.values[:, first:] - profile, np.nan)
     T = deviation.shape[1]
     at = np.arange(int(onsets[0]), T + 1, max(1, SAMPLE_EVERY // panel.step))
-    slopes = np.abs(past_slopes(deviation, shapes_of(profile, low, high), onsets, at))
+    coarse = onsets[::REFERENCE_EVERY]
+    slopes = np.abs(past_slopes(deviation, shapes_of(profile, low, high), coarse, at))
     # The newest part may hold the ramp that is under way: it must not become its own reference.
-    slopes[:, :, at[:, None] > T - np.minimum(2 * onsets + DAY // panel.step, T // 2)] = np.nan
+    slopes[:, :, at[:, None] > T - np.minimum(2 * coarse + DAY // panel.step, T // 2)] = np.nan
     bar = np.maximum(SIGNIFICANT * scale_about_zero(slopes, 2), EXCEEDS_PAST * nan_quantile(slopes, 0.99, 2))
+    bar = _interpolate(bar, coarse, onsets)
     noise = scale_about_zero(deviation, axis=1)
     return RampReference(low, high, noise, _inflation(deviation, noise), bar, onsets)
+
+
+def _interpolate(bar: Float, coarse: Index, onsets: Index) -> Float:
+    """The bar ``[B, n, C]`` at ``coarse`` onsets, interpolated in logarithms to all ``onsets [W]``."""
+    if len(coarse) == 1:
+        return np.broadcast_to(bar, (*bar.shape[:2], len(onsets)))
+    right = np.clip(np.searchsorted(coarse, onsets), 1, len(coarse) - 1)
+    span = np.log(coarse[right] / coarse[right - 1])
+    share = np.clip(np.log(onsets / coarse[right - 1]) / span, 0, 1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.asarray(bar[:, :, right - 1] ** (1 - share) * bar[:, :, right] ** share)
 
 
 def _inflation(deviation: Float, noise: Float) -> Float:
@@ -157,7 +172,7 @@ def find_ramps(panel: Panel, reference: RampReference | None) -> list[Ramp]:
     slope, gain, spread, step_gain = _fit_hinges(d, shapes, onsets)
     with np.errstate(invalid="ignore", divide="ignore"):
         ratio = np.abs(slope) / reference.bar[:, :, : len(onsets)]
-    ratio = np.where(np.isfinite(ratio) & (gain > step_gain[None, :, None]), ratio, 0)
+    ratio = np.where(np.isfinite(ratio), ratio, 0)
     ramps = []
     for i in np.flatnonzero((ratio > 1).any((0, 2))):
         noise = max(float(reference.noise[i] * np.sqrt(reference.inflation[i])), 1e-12)
@@ -165,7 +180,10 @@ def find_ramps(panel: Panel, reference: RampReference | None) -> list[Ramp]:
         best = _best_candidate(d[i], shapes[:, i], slope[:, i], support, ratio[:, i], onsets, noise)
         if best is not None:
             error = noise / np.sqrt(spread[:, i])
-            ramps.append(_versions(int(i), best, support, slope[:, i], error, ratio[:, i], onsets, panel.step))
+            rival = step_gain[i] / (2 * noise**2) - np.log(RAMP_TO_STEP)
+            not_a_step = float(expit(support[best] - rival))
+            ramp = _versions(int(i), best, support, slope[:, i], error, ratio[:, i], onsets, panel.step)
+            ramps.append(replace(ramp, weight=ramp.weight * not_a_step))
     return ramps
 
 
