@@ -1,0 +1,301 @@
+"""`detector run` and `detector purge` on real servers: what is published, what each fault says, exit codes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from detector.catalogue import Catalogue, parse_catalogue
+from detector.child import free_port
+from detector.run import build_worker, exit_code, remove_stale_groups, run_forever, run_once
+from detector.servers import Prometheus, Pushgateway, wait_until
+from detector.sink import PushgatewaySink
+from tests.misbehaving import Behaviour, Loopback
+
+HEADER = """
+settings: {{prometheus: '{prometheus}', pushgateway: '{gateway}', state_dir: '{state}', timezone: Asia/Tokyo}}
+queries:
+"""
+QUERY = """
+  {name}:
+    expr: '{expr}'
+    unit: percent
+    step: 1m
+    history: 24h
+    horizons: [1h, 24h]
+"""
+ALERT = """
+    objective: {below: 90}
+    alert: {name: LoadForecast}
+"""
+DAILY = "50 + 20 * sin(vector(time() / 13750.98))"
+FULL = "95 + 2 * sin(vector(time() / 700))"
+
+
+def write_catalogue(
+    tmp_path: Path, queries: dict[str, str], prometheus: str, gateway: str = "http://127.0.0.1:9"
+) -> Path:
+    text = HEADER.format(prometheus=prometheus, gateway=gateway, state=tmp_path / "state")
+    for name, expr in queries.items():
+        text += QUERY.format(name=name, expr=expr) + (ALERT if name.startswith("alerting") else "")
+    path = tmp_path / "catalogue.yaml"
+    path.write_text(text)
+    return path
+
+
+def load(path: Path) -> Catalogue:
+    return parse_catalogue(path.read_text(), path.name)
+
+
+def detector(*arguments: str) -> subprocess.CompletedProcess[str]:
+    root = str(Path(__file__).parents[1])
+    return subprocess.run(
+        [sys.executable, "-m", "detector", *arguments],
+        env={**os.environ, "PYTHONPATH": root},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+def pushed(gateway: Pushgateway) -> str:
+    import requests
+
+    try:
+        return requests.get(gateway.url + "/metrics", timeout=10).text
+    except requests.ConnectionError:
+        return ""
+
+
+@pytest.fixture
+def server(prometheus: Callable[..., Prometheus]) -> Prometheus:
+    return prometheus("")
+
+
+def test_once_publishes_shows_a_table_and_leaves_with_0(
+    server: Prometheus, pushgateway: Pushgateway, tmp_path: Path
+) -> None:
+    path = write_catalogue(tmp_path, {"daily": DAILY, "alerting": FULL}, server.url, pushgateway.url)
+    done = detector("run", "--catalogue", str(path), "--once")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "daily" in done.stdout
+    assert "ALERT" in done.stdout
+    text = pushed(pushgateway)
+    alert = (
+        'forecast_alert{alert="LoadForecast",for="alerting",instance="",job="detector",severity="warning",shard="0"}'
+    )
+    assert f"{alert} 1\n" in text
+    assert text.count("forecast_value{") == 2 * 2 * 3
+    assert 'forecast_state{for="daily",instance="",job="detector",shard="0",state="ok"} 1\n' in text
+
+
+def test_a_dry_run_prints_what_would_be_pushed_and_pushes_and_remembers_nothing(
+    server: Prometheus, pushgateway: Pushgateway, tmp_path: Path
+) -> None:
+    path = write_catalogue(tmp_path, {"daily": DAILY}, server.url, pushgateway.url)
+    done = detector("run", "--catalogue", str(path), "--once", "--dry-run")
+    assert done.returncode == 0
+    assert "# PUT /metrics/job/detector/for/daily/shard/0\n" in done.stdout
+    assert 'forecast_value{for="daily",horizon="1h",quantile="0.5"} ' in done.stdout
+    assert "forecast_" not in pushed(pushgateway)
+    assert not (tmp_path / "state").exists()
+
+
+def test_the_same_slot_gives_the_same_bytes_in_another_process_and_without_state(
+    server: Prometheus, tmp_path: Path
+) -> None:
+    path = write_catalogue(tmp_path, {"daily": DAILY, "alerting": FULL}, server.url)
+    slot = 1_790_000_040 // 60 * 60
+    kept = build_worker(load(path), sinks=[])
+    bodies = [[one.body for one in kept.run_slot(at)] for at in (slot - 120, slot - 60, slot, slot)]
+    assert bodies[2] == bodies[3]
+    assert bodies[1] != bodies[2]
+    restarted = build_worker(load(path), sinks=[])
+    assert [one.body for one in restarted.run_slot(slot)] == bodies[2]
+    elsewhere = path.read_text().replace(str(tmp_path / "state"), str(tmp_path / "other"))
+    fresh = build_worker(parse_catalogue(elsewhere, "c"), sinks=[])
+    assert [one.body for one in fresh.run_slot(slot)] == bodies[2]
+
+
+def test_bad_queries_say_why_and_the_others_go_on(server: Prometheus, pushgateway: Pushgateway, tmp_path: Path) -> None:
+    queries = {
+        "daily": DAILY,
+        "broken": "sum(up",
+        "nothing": "no_such_metric",
+        "nan": "vector(0) / 0",
+        "infinite": "vector(1) / 0",
+    }
+    path = write_catalogue(tmp_path, queries, server.url, pushgateway.url)
+    done = detector("run", "--catalogue", str(path), "--once")
+    assert done.returncode == 1
+    assert [line for line in done.stderr.splitlines() if line.startswith("broken: ")]
+    assert "unclosed left parenthesis" in done.stderr
+    text = pushed(pushgateway)
+    state = 'forecast_state{{for="{}",instance="",job="detector",shard="0",state="{}"}} 1\n'
+    for name, expected in {"daily": "ok", "broken": "error", "nothing": "no_data", "nan": "no_data"}.items():
+        assert state.format(name, expected) in text
+    assert state.format("infinite", "no_data") in text
+    assert 'detector_query_error{for="broken",instance="",job="detector",kind="query_rejected",shard="0"} 1' in text
+
+
+def test_with_prometheus_down_it_says_so_and_leaves_with_3(pushgateway: Pushgateway, tmp_path: Path) -> None:
+    nobody = f"http://127.0.0.1:{free_port()}"
+    path = write_catalogue(tmp_path, {"a": DAILY, "b": DAILY}, nobody, pushgateway.url)
+    done = detector("run", "--catalogue", str(path), "--once")
+    assert done.returncode == 3
+    [line] = [line for line in done.stderr.splitlines() if line.startswith("a and 1 more: ")]
+    assert nobody in line
+    assert 'state="error"' in pushed(pushgateway)
+
+
+def test_with_the_gateway_down_it_says_so_and_leaves_with_4(server: Prometheus, tmp_path: Path) -> None:
+    nobody = f"http://127.0.0.1:{free_port()}"
+    path = write_catalogue(tmp_path, {"daily": DAILY}, server.url, nobody)
+    done = detector("run", "--catalogue", str(path), "--once")
+    assert done.returncode == 4
+    assert f"Pushgateway at {nobody}" in done.stderr
+    assert "daily" in done.stdout
+    assert detector("purge", "--catalogue", str(path)).returncode == 4
+
+
+def test_a_gateway_that_refuses_is_quoted_and_leaves_with_4(server: Prometheus, tmp_path: Path) -> None:
+    with Loopback([Behaviour(status=400, body=b"pushed metrics are invalid or inconsistent")]) as gateway:
+        path = write_catalogue(tmp_path, {"daily": DAILY}, server.url, gateway.url)
+        done = detector("run", "--catalogue", str(path), "--once")
+    assert done.returncode == 4
+    assert "HTTP 400: pushed metrics are invalid or inconsistent" in done.stderr
+
+
+def test_a_wrong_catalogue_leaves_with_2_and_names_the_line(tmp_path: Path) -> None:
+    path = write_catalogue(tmp_path, {"daily": DAILY}, "http://127.0.0.1:9")
+    path.write_text(path.read_text() + "    colour: blue\n")
+    done = detector("run", "--catalogue", str(path), "--once")
+    assert done.returncode == 2
+    assert "query 'daily', key 'colour'" in done.stderr
+
+
+def test_purge_deletes_every_group_and_a_start_those_of_removed_queries(
+    server: Prometheus, pushgateway: Pushgateway, tmp_path: Path
+) -> None:
+    sink = PushgatewaySink(
+        load(write_catalogue(tmp_path, {"a": DAILY}, server.url, pushgateway.url)).settings.pushgateways
+    )
+    path = write_catalogue(tmp_path, {"daily": DAILY, "removed": DAILY}, server.url, pushgateway.url)
+    worker = build_worker(load(path))
+    run_once(worker)
+    worker.publish_telemetry()
+    path = write_catalogue(tmp_path, {"daily": DAILY}, server.url, pushgateway.url)
+    remove_stale_groups(sink, load(path))
+    assert sink.groups() == [{"for": "daily", "shard": "0"}, {"shard": "worker-0"}]
+    done = detector("purge", "--catalogue", str(path))
+    assert "2 groups deleted." in done.stdout
+    assert sink.groups() == []
+
+
+def test_it_runs_until_sigterm_and_logs_json_in_the_configured_time_zone(
+    server: Prometheus, pushgateway: Pushgateway, tmp_path: Path
+) -> None:
+    path = write_catalogue(tmp_path, {"daily": DAILY, "broken": "sum(up"}, server.url, pushgateway.url)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "detector", "run", "--catalogue", str(path)],
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        wait_until(lambda: "detector_cycles_total" in pushed(pushgateway), within=60, what="the first cycle")
+    finally:
+        process.send_signal(signal.SIGTERM)
+        _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 0
+    lines = [json.loads(line) for line in stderr.splitlines()]
+    assert all(line["@timestamp"].endswith("+09:00") for line in lines)
+    assert {"service", "level", "logger", "message", "environment"} <= lines[0].keys()
+    assert any(line.get("metric_type") == "broken" and line["level"] == "ERROR" for line in lines)
+    assert lines[-1]["message"] == "stopping after this cycle"
+
+
+class Fast:
+    """A clock that a test sets; waiting lets it pass, in no time."""
+
+    def __init__(self, now: float) -> None:
+        self.time = now
+        self.jumps: dict[int, float] = {}
+        self.waits = 0
+
+    def now(self) -> float:
+        return self.time
+
+    def wait(self, seconds: float, stop: threading.Event) -> bool:
+        self.waits += 1
+        self.time += seconds + self.jumps.pop(self.waits, 0.0)
+        return stop.is_set()
+
+
+def slots_of(tmp_path: Path, clock: Fast, rounds: int, queries: str = "") -> tuple[list[tuple[str, int]], Any]:
+    text = write_catalogue(tmp_path, {"a": DAILY}, "http://127.0.0.1:9").read_text() + queries
+    worker = build_worker(parse_catalogue(text, "c"), sinks=[])
+    seen: list[tuple[str, int]] = []
+    stop = threading.Event()
+
+    def run_slot(slot: int, names: Any) -> list[Any]:
+        seen.extend((name, slot) for name in names)
+        if len(seen) >= rounds:
+            stop.set()
+        return []
+
+    worker.run_slot = run_slot  # type: ignore[method-assign]
+    run_forever(worker, stop, clock=clock)
+    return seen, worker
+
+
+def test_every_query_runs_at_its_own_pace_on_aligned_slots(tmp_path: Path) -> None:
+    slow = QUERY.format(name="b", expr=DAILY) + "    every: 2m\n"
+    seen, _ = slots_of(tmp_path, Fast(1_800_000_030.0), 6, slow)
+    t = 1_800_000_000
+    assert seen == [("a", t), ("b", t), ("a", t + 60), ("a", t + 120), ("b", t + 120), ("a", t + 180)]
+
+
+def test_a_late_worker_skips_to_the_newest_slot_and_counts_what_it_missed(tmp_path: Path) -> None:
+    clock = Fast(1_800_000_010.0)
+    clock.jumps[2] = 200.0
+    seen, worker = slots_of(tmp_path, clock, 3)
+    assert [slot - 1_800_000_000 for _, slot in seen] == [0, 180, 240]
+    assert 'detector_slots_missed_total{for="a"} 2.0' in worker.telemetry.body().decode()
+
+
+def test_a_clock_set_back_an_hour_does_not_stop_the_loop(tmp_path: Path) -> None:
+    clock = Fast(1_800_000_010.0)
+    clock.jumps[1] = -3600.0
+    seen, _ = slots_of(tmp_path, clock, 3)
+    assert [slot - 1_800_000_000 for _, slot in seen] == [0, -3600, -3540]
+
+
+def test_a_push_that_failed_is_repeated_within_its_slot(
+    server: Prometheus, pushgateway: Pushgateway, tmp_path: Path
+) -> None:
+    path = write_catalogue(tmp_path, {"daily": DAILY}, server.url, pushgateway.url)
+    pushgateway.kill()
+    worker = build_worker(load(path))
+    stop = threading.Event()
+
+    def first_cycle(results: list[Any]) -> None:
+        assert exit_code(results) == 4
+        pushgateway.start()
+
+    thread = threading.Thread(target=run_forever, args=(worker, stop), kwargs={"on_cycle": first_cycle})
+    thread.start()
+    try:
+        wait_until(lambda: 'forecast_value{for="daily"' in pushed(pushgateway), within=30, what="the repeated push")
+    finally:
+        stop.set()
+        thread.join(30)
