@@ -163,13 +163,12 @@ SLOTS_MISSED = Metric(
     "counter",
     False,
 )
-POINTS_FETCHED = Metric("detector_points_fetched_total", "Points read from Prometheus.", (FOR,), "counter", False)
 REFITS = Metric("detector_refits_total", "Times the query's models were fitted.", (FOR,), "counter", of_series=False)
 HISTORY_COLUMNS = Metric("detector_history_columns", "Columns of history the last cycle saw.", of_series=False)
 PUSHES = Metric(
     "detector_pushes_total",
-    "Pushes, by gateway and outcome ok or error.",
-    ("gateway", "outcome"),
+    "Pushes of the query's results, by outcome ok or error.",
+    (FOR, "outcome"),
     "counter",
     False,
 )
@@ -180,7 +179,6 @@ OWN = (
     CYCLES,
     CYCLE_LAST_SUCCESS,
     SLOTS_MISSED,
-    POINTS_FETCHED,
     REFITS,
     HISTORY_COLUMNS,
     PUSHES,

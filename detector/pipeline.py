@@ -123,6 +123,7 @@ class Worker:
             except SinkError as error:
                 result.push_error = error
                 log.error(str(error), extra={**_fields(result), "error": error_kind(error)})
+        self.telemetry.pushed(result.query.name, ok=result.push_error is None)
 
     def publish_telemetry(self, worker: str = ONE_SHARD) -> None:
         """Push the worker's own metrics as a group of their own; the queries' pushes tell of a gateway that fails."""

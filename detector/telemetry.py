@@ -37,6 +37,11 @@ class Telemetry:
                 self._set(names.HISTORY_COLUMNS, float(result.frame.T), **base)
             self._counters[_key(names.REFITS, base)] = float(refits)
 
+    def pushed(self, query: str, ok: bool) -> None:
+        """Count one push of a query's results."""
+        with self._lock:
+            self._add(names.PUSHES, **{names.FOR: query}, outcome="ok" if ok else "error")
+
     def missed(self, query: str, slots: int) -> None:
         """Count slots that were never computed."""
         with self._lock:

@@ -13,6 +13,7 @@ import pytest
 
 from detector.catalogue import parse_catalogue
 from detector.clock import slots_to_decide
+from detector.conventions import OWN
 from detector.cycle import QUANTILES
 from detector.errors import QueryRejected, SinkUnavailable, SourceUnavailable, StateError
 from detector.fitting import fit_boundary
@@ -401,11 +402,14 @@ def test_replayed_slots_are_those_that_can_have_new_data(every, step, expected):
 def test_own_metrics_tell_of_failures_fits_and_history():
     worker, _ = start(Past(accuracy=QueryRejected("parse error")))
     worker.run_slot(SLOT)
+    worker.telemetry.missed("load", 2)
     text = worker.telemetry.body().decode()
     assert 'detector_cycles_total{for="accuracy",outcome="error"} 1.0' in text
     assert 'detector_cycles_total{for="load",outcome="ok"} 1.0' in text
     assert f'detector_cycle_last_success_timestamp_seconds{{for="load"}} {SLOT}.0' in text
     assert 'detector_refits_total{for="load"} 1.0' in text
+    assert 'detector_pushes_total{for="accuracy",outcome="ok"} 1.0' in text
+    assert all(f"# TYPE {metric} " in text for metric in OWN)
 
 
 def test_nothing_the_worker_says_holds_a_secret(caplog):

@@ -27,9 +27,7 @@ policies = st.builds(
     st.integers(1, 6),
 )
 probabilities = st.floats(0.0, 1.0) | st.just(float("nan"))
-slots_of_data = st.lists(
-    st.tuples(probabilities, st.booleans(), st.sampled_from(list(DataState))), max_size=60
-)
+slots_of_data = st.lists(st.tuples(probabilities, st.booleans(), st.sampled_from(list(DataState))), max_size=60)
 
 
 def walk(policy: Policy, slots: list[tuple[float, bool, DataState]]) -> list[AlertState]:
@@ -103,9 +101,7 @@ def test_a_restart_in_between_changes_no_decision(policy, slots, data):
     )
     for index, (probability, new, condition) in enumerate(slots[cut + 1 :], start=cut + 2):
         newest = index * EVERY if new else newest
-        state = decide(
-            state, policy, slot=index * EVERY, newest=newest, probability=probability, data=condition
-        )
+        state = decide(state, policy, slot=index * EVERY, newest=newest, probability=probability, data=condition)
         assert state == states[index - 1]
 
 
@@ -127,9 +123,7 @@ def test_a_register_is_forgotten_when_what_it_published_is_no_longer_valid():
 
 def test_a_streak_from_before_the_hold_is_not_in_a_row_any_more():
     kept = Register(600, {"a": AlertState(True, 1, 600, 600)})
-    assert kept.as_of(600 + 2 * EVERY, EVERY, Policy(0.8, 0.5, hold=1)).of("a") == AlertState(
-        True, 0, 600, 600
-    )
+    assert kept.as_of(600 + 2 * EVERY, EVERY, Policy(0.8, 0.5, hold=1)).of("a") == AlertState(True, 0, 600, 600)
 
 
 @pytest.mark.parametrize("data", [b"", b"[]", b"{}", b'{"format":9,"slot":1,"alerts":{}}', b"\xff", b"null"])
