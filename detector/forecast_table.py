@@ -5,8 +5,11 @@ Two layouts of the same cells: in a wide terminal or a pipe one line for each se
 
 from __future__ import annotations
 
+import codecs
+import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from io import TextIOWrapper
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
@@ -23,15 +26,16 @@ from detector.verdict import DataState
 from detector.wording import labels_text, level_text, probability_text, span_text, split_common, value_text
 
 if TYPE_CHECKING:
+    from detector.watched import WatchedFrame
     from models import Breach
 
 Float = NDArray[np.float64]
 
-PIPE_WIDTH = 220
-WIDE = 140
-"""Columns from which every series has one line."""
-PAST_MARKS, FUTURE_MARKS = 18, 14
+PIPE_WIDTH = 240
+_MARKS_WIDE, _MARKS_NARROW = (14, 12), (10, 8)
 _MARKS, _PLAIN_MARKS = "▁▂▃▄▅▆▇█", "_.-~=+*#"
+_ERRORS = "detector.forecast_table"
+_ASCII = {"–": "-", "…": ".."}
 _LIKELY, _POSSIBLE = 0.8, 0.2
 
 
@@ -46,15 +50,29 @@ class _Numbers:
 
 def open_console() -> Console:
     """A console for standard output: colours only in a terminal, and a pipe is wide enough for a line a series."""
+    if isinstance(sys.stdout, TextIOWrapper) and not sys.stdout.encoding.lower().startswith("utf"):
+        codecs.register_error(_ERRORS, _replace)
+        sys.stdout.reconfigure(errors=_ERRORS)
     console = Console(highlight=False, emoji=False, markup=False)
     return console if console.is_terminal else Console(highlight=False, emoji=False, markup=False, width=PIPE_WIDTH)
+
+
+def _replace(error: UnicodeError) -> tuple[str, int]:
+    """The marks that an old encoding lacks, in ASCII."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    lost = error.object[error.start : error.end]
+    return "".join(_ASCII.get(mark, "?") for mark in lost), error.end
 
 
 def forecast_report(forecast: FrameForecast, console: Console, limit: int = 0) -> Group:
     """Heading, table and remarks. The most worrying series come first; `limit` 0 shows all of them."""
     rows = forecast.order[:limit] if limit else forecast.order
     remarks = _remarks(forecast, len(rows))
-    table = _table(forecast, rows, wide=console.width >= WIDE, plain=not console.encoding.startswith("utf"))
+    plain = not console.encoding.startswith("utf")
+    table = _table(forecast, rows, wide=True, plain=plain)
+    if console.measure(table, options=console.options.update(width=PIPE_WIDTH)).maximum > console.width:
+        table = _table(forecast, rows, wide=False, plain=plain)
     return Group(*_heading(forecast), table, *(Text(remark, style="dim") for remark in remarks))
 
 
@@ -63,7 +81,7 @@ def _heading(forecast: FrameForecast) -> list[Text]:
     subject = frame.subject
     zone = ZoneInfo(subject.timezone) if subject.timezone else datetime.now(UTC).astimezone().tzinfo
     end = datetime.fromtimestamp(frame.end, zone)
-    common, _ = split_common(frame.labels)
+    common = split_common(frame.labels)[0] if frame.n > 1 else frame.labels[0]
     history = span_text(frame.T * frame.step)
     facts = [f"{frame.n} series", f"{history} of history at step {format_duration(frame.step)}"]
     facts += [f"now is {end:%a %Y-%m-%d %H:%M %Z}"] + ([labels_text(common)] if common else [])
@@ -76,9 +94,10 @@ def _heading(forecast: FrameForecast) -> list[Text]:
 def _table(forecast: FrameForecast, rows: list[int], *, wide: bool, plain: bool) -> Table:
     frame = forecast.frame
     numbers = _numbers(forecast)
-    labels = split_common(frame.labels)[1]
-    table = Table(box=box.SIMPLE_HEAD if not plain else box.ASCII, pad_edge=False, padding=(0, 1))
-    table.add_column("series", overflow="fold")
+    heading, names = _names(frame)
+    style = box.ASCII if plain else box.SIMPLE_HEAD
+    table = Table(box=style, pad_edge=False, padding=(0, 1) if wide else (0, 1, 0, 0))
+    table.add_column(heading, overflow="fold")
     ahead = format_duration(forecast.horizon)
     if wide:
         table.add_column(f"past and next {ahead}", no_wrap=True)
@@ -88,21 +107,31 @@ def _table(forecast: FrameForecast, rows: list[int], *, wide: bool, plain: bool)
         if wide and numbers.chances is not None:
             table.add_column("P", justify="right", no_wrap=True)
     if numbers.times is not None:
-        table.add_column("time to breach", justify="right")
-    table.add_column("state")
+        table.add_column("time to breach", justify="right", no_wrap=True)
+    if wide:
+        table.add_column("state")
     for row in rows:
-        line = sparkline(forecast, row, plain=plain)
-        name = Text(labels_text(labels[row]))
-        cells = [name, line] if wide else [Text("\n").join([name, line])]
+        line = sparkline(forecast, row, _MARKS_WIDE if wide else _MARKS_NARROW, plain=plain)
+        state = forecast.states[row]
+        name, said = Text(names[row]), Text(str(state), style="green" if state is DataState.OK else "yellow")
+        below = [said] if state is not DataState.OK else []
+        cells = [name, line] if wide else [Text("\n").join([name, line, *below])]
         cells.append(Text(value_text(frame.now[row], frame.subject.unit)))
         for column in range(len(forecast.horizons)):
             cells += _horizon_cells(numbers, row, column, frame.subject.unit, wide)
         if numbers.times is not None:
-            cells.append(_time_cell(numbers.times[row], ahead, forecast.states[row], wide))
-        state = forecast.states[row]
-        cells.append(Text(str(state), style="green" if state is DataState.OK else "yellow"))
-        table.add_row(*cells)
+            cells.append(_time_cell(numbers.times[row], ahead, wide))
+        table.add_row(*cells, *([said] if wide else []))
     return table
+
+
+def _names(frame: WatchedFrame) -> tuple[str, list[str]]:
+    """The labels in which the series differ, and their values for each; a series alone goes by its query."""
+    if frame.n == 1:
+        return "series", [frame.subject.name]
+    own = split_common(frame.labels)[1]
+    labels = sorted({name for one in own for name in one})
+    return " ".join(labels), [" ".join(one.get(name, "–") for name in labels) for one in own]
 
 
 def _numbers(forecast: FrameForecast) -> _Numbers:
@@ -132,17 +161,18 @@ def _horizon_cells(numbers: _Numbers, row: int, column: int, unit: str, wide: bo
     return [Text("\n").join([median, band, Text("P ", style="dim").append(text)])]
 
 
-def _time_cell(times: Float, ahead: str, state: DataState, wide: bool) -> Text:
-    if np.isnan(times).any() or state in (DataState.NO_DATA, DataState.INSUFFICIENT_HISTORY):
+def _time_cell(times: Float, ahead: str, wide: bool) -> Text:
+    if np.isnan(times).any():
         return Text("–")
-    early, middle, late = times
-    if not np.isfinite(early):
+    if not np.isfinite(times[0]):
         return Text(f"not within {ahead}", style="dim")
-    if late < 1:
+    if times[2] < 1:
         return Text("now", style="bold red")
-    said = [span_text(t) if np.isfinite(t) else f"beyond {ahead}" for t in (early, middle, late)]
-    first = Text(said[1], style="bold red" if np.isfinite(middle) else "")
-    return Text(" " if wide else "\n").join([first, Text(f"({said[0]} … {said[2]})", style="dim")])
+    early, middle, late = (span_text(t) if np.isfinite(t) else f"> {ahead}" for t in times)
+    first = Text(middle, style="bold red" if np.isfinite(times[1]) else "")
+    if wide:
+        return first.append(f" ({early} … {late})", style="not bold dim")
+    return Text("\n").join([first, Text(f"p10 {early}", style="dim"), Text(f"p90 {late}", style="dim")])
 
 
 def band_text(low: float, high: float, unit: str = "") -> str:
@@ -157,22 +187,24 @@ def band_text(low: float, high: float, unit: str = "") -> str:
     return f"{first}–{second}"
 
 
-def sparkline(forecast: FrameForecast, row: int, *, plain: bool = False) -> Text:
-    """The newest past of one series, a bar, and the median forecast; blanks are gaps, red is beyond the threshold."""
+def sparkline(forecast: FrameForecast, row: int, marks: tuple[int, int] = _MARKS_WIDE, *, plain: bool = False) -> Text:
+    """The newest past of one series, a bar, and the median forecast; blanks are gaps, red is beyond the threshold.
+
+    `marks`: how many for the past, which is as long as the horizon, and for the future.
+    """
     frame, subject = forecast.frame, forecast.frame.subject
-    past = _means(frame.tail(max(PAST_MARKS, forecast.horizon // frame.step)).values[row], PAST_MARKS)
-    future = _future(forecast, row)
+    past = _means(frame.tail(max(marks[0], forecast.horizon // frame.step)).values[row], marks[0])
+    future = _future(forecast, row, marks[1])
     levels = _levels(np.concatenate([past, future]))
-    marks = _PLAIN_MARKS if plain else _MARKS
+    drawn = _PLAIN_MARKS if plain else _MARKS
+    limit = np.nan if subject.threshold is None else subject.threshold
     line = Text()
     for place, (value, level) in enumerate(zip(np.concatenate([past, future]), levels, strict=True)):
         if place == len(past):
             line.append("|" if plain else "│", style="dim")
-        beyond = subject.threshold is not None and (
-            value > subject.threshold if subject.above else value < subject.threshold
-        )
+        beyond = value > limit if subject.above else value < limit
         style = "red" if beyond else "blue" if place >= len(past) else "dim"
-        line.append(" " if level < 0 else marks[level], style=style)
+        line.append(" " if level < 0 else drawn[level], style=style)
     return line
 
 
@@ -182,12 +214,12 @@ def _means(values: Float, count: int) -> Float:
     return np.array([piece[np.isfinite(piece)].mean() if np.isfinite(piece).any() else np.nan for piece in pieces])
 
 
-def _future(forecast: FrameForecast, row: int) -> Float:
+def _future(forecast: FrameForecast, row: int, count: int) -> Float:
     median = forecast.paths.quantile([0.5])[row, 0]
     known = np.isfinite(median)
     if not known.any():
-        return np.full(FUTURE_MARKS, np.nan)
-    at = (np.arange(FUTURE_MARKS) + 0.5) / FUTURE_MARKS * forecast.horizon
+        return np.full(count, np.nan)
+    at = (np.arange(count) + 0.5) / count * forecast.horizon
     values = np.interp(at, forecast.paths.offsets[known], median[known])
     return np.where(at <= forecast.paths.offsets[known][-1], values, np.nan)
 

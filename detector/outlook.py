@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 TIME_QUANTILES = (0.1, 0.5, 0.9)
 ANOMALOUS = 1.0
+SAME_ANOMALY = 6
+"""Points that may lie between two anomalous ones of the same stretch."""
 _NO_THRESHOLD = (
     "there is no threshold: give breach(threshold=…, above=True or False), forecast(objective={'below': …}), "
     "or fetch a query of the catalogue that has an objective"
@@ -135,7 +137,7 @@ class FrameForecast:
             table[f"probability_{format_duration(horizon)}"] = probability[:, column]
         for column, quantile in enumerate(TIME_QUANTILES):
             table[f"time_to_breach_p{quantile * 100:.0f}"] = _timedelta(time_to[:, column])
-        return pd.DataFrame(table, index=_index(self.frame.labels))
+        return pd.DataFrame(table, index=_index(self.frame.labels, _label_names(self.frame.labels)))
 
     @cached_property
     def order(self) -> list[int]:
@@ -217,43 +219,51 @@ def anomaly_table(frame: WatchedFrame, last: int) -> pd.DataFrame:
 
     scores = score_frame(frame, last)
     values = frame.tail(scores.T).values
-    found = [(row, first, end) for row in range(frame.n) for first, end in stretches(scores.values[row] >= ANOMALOUS)]
-    tops = [first + int(np.nanargmax(scores.values[row, first:end])) for row, first, end in found]
-    at = [(row, top) for (row, _, _), top in zip(found, tops, strict=True)]
+    found = [
+        (row, first, end)
+        for row in range(frame.n)
+        for first, end in stretches(scores.values[row] >= ANOMALOUS, SAME_ANOMALY)
+    ]
     table = pd.DataFrame(
         {
             "start": pd.to_datetime([int(scores.times[first]) for _, first, _ in found], unit="s", utc=True),
             "end": pd.to_datetime([int(scores.times[end - 1]) for _, _, end in found], unit="s", utc=True),
-            "points": [end - first for _, first, end in found],
-            "score": [float(scores.values[place]) for place in at],
-            "value": [float(values[place]) for place in at],
+            "points": [int((scores.values[row, first:end] >= ANOMALOUS).sum()) for row, first, end in found],
+            "score": [float(np.nanmax(scores.values[row, first:end])) for row, first, end in found],
+            "value": [float(values[row, first]) for row, first, _ in found],
         }
     )
-    table.index = _index([frame.labels[row] for row, _, _ in found])
+    table.index = _index([frame.labels[row] for row, _, _ in found], _label_names(frame.labels))
     return table.sort_values("score", ascending=False)
 
 
-def stretches(flags: NDArray[np.bool_]) -> list[tuple[int, int]]:
-    """[first, end) of every run of true flags.
+def stretches(flags: NDArray[np.bool_], gap: int = 0) -> list[tuple[int, int]]:
+    """[first, end) of every run of true flags; runs with at most `gap` others between them are one.
 
-    >>> stretches(np.array([True, False, True, True]))
-    [(0, 1), (2, 4)]
+    >>> stretches(np.array([True, False, True, True, False, False])), stretches(np.array([True, False, True]), gap=1)
+    ([(0, 1), (2, 4)], [(0, 3)])
     """
     edges = np.flatnonzero(np.diff(np.concatenate([[False], flags, [False]]).astype(np.int8)))
-    return [(int(a), int(b)) for a, b in zip(edges[::2], edges[1::2], strict=True)]
+    found: list[tuple[int, int]] = []
+    for first, end in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True):
+        if found and first - found[-1][1] <= gap:
+            found[-1] = found[-1][0], end
+        else:
+            found.append((first, end))
+    return found
 
 
 def _label_names(labels: Sequence[Labels]) -> list[str]:
     return sorted({name for one in labels for name in one})
 
 
-def _index(labels: Sequence[Labels]) -> pd.Index[Any]:
+def _index(labels: Sequence[Labels], names: list[str]) -> pd.Index[Any]:
+    """A level for each label name, also where there are no rows; plain numbers where there are no names."""
     import pandas as pd
 
-    names = _label_names(labels)
     if not names:
         return pd.RangeIndex(len(labels))
-    return pd.MultiIndex.from_tuples([tuple(one.get(name, "") for name in names) for one in labels], names=names)
+    return pd.MultiIndex.from_arrays([[one.get(name, "") for one in labels] for name in names], names=names)
 
 
 def _timedelta(seconds: NDArray[np.float64]) -> NDArray[np.timedelta64]:

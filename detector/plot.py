@@ -163,9 +163,9 @@ def _draw_threshold(axes: Axes, warning: _Warning, origin: int, shown: Float) ->
     """Draw the threshold, if it is not far from everything else, and when the series is expected to cross it."""
     subject = warning.subject
     level = subject.threshold
-    if level is None:
+    if level is None or not np.isfinite(shown).any():
         return
-    low, high = np.nanmin(shown, initial=np.inf), np.nanmax(shown, initial=-np.inf)
+    low, high = np.nanmin(shown), np.nanmax(shown)
     side = "above" if subject.above else "below"
     room = 1.5 * (high - low) if high > low else np.inf
     if level > high + room or level < low - room:
@@ -196,8 +196,8 @@ def _draw_arrival(axes: Axes, warning: _Warning, origin: int, level: float) -> N
     clock = datetime.fromtimestamp(origin + middle, UTC).astimezone(zone).strftime("%a %H:%M")
     text = "in breach now" if middle < 1 else f"{clock}, in {span_text(middle)}"
     axes.annotate(
-        text, (_day(origin + middle), level), xytext=(8, 12 if warning.subject.above else -12),
-        textcoords="offset points", va="bottom" if warning.subject.above else "top", color=_LIMIT, weight="bold",
+        text, (_day(origin + middle), level), xytext=(10, -10 if warning.subject.above else 10),
+        textcoords="offset points", va="top" if warning.subject.above else "bottom", color=_LIMIT, weight="bold",
         bbox={"boxstyle": "round,pad=0.2", "fc": "white", "ec": "none", "alpha": 0.8}, zorder=7,
     )  # fmt: skip
 

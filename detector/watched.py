@@ -179,8 +179,9 @@ class WatchedFrame(SeriesFrame):
     def anomalies(self, last: Duration = "24h") -> pd.DataFrame:
         """Every anomaly of the newest points, worst first: when, for how long, how far from expected.
 
-        One row for each stretch of points that score 1 or more, by the series' labels: `start`, `end`, `points`,
-        `score` (the highest) and `value` (the series' value there).
+        One row for each stretch of points that score 1 or more, by the series' labels: `start`, `end`, `points` (that
+        score so), `score` (the highest) and `value` (the series' value at the start). A value that comes back to
+        normal is a surprise too, so that a spike lasts until the series has settled.
         """
         from detector.outlook import anomaly_table
 

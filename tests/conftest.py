@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -21,6 +22,10 @@ from detector.servers import (
     alertmanager_config,
     wait_until,
 )
+from detector.simulate import Platform, Scenario
+from detector.simulate.backfill import backfill
+
+PAST_QUERIES = ("ml_ensemble_accuracy", "ml_model_performance", "node_disk_usage", "ml_cpu_usage")
 
 
 @pytest.fixture(autouse=True)
@@ -76,6 +81,22 @@ def node_exporter() -> Iterator[NodeExporter]:
     """Give this host's own node_exporter."""
     with NodeExporter() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def failing_platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Give the URL of a Prometheus with 15 days of a platform whose accuracy slides and whose disk fills up.
+
+    Its samples reach half an hour past now, so that they are fresh however long the tests take. It has
+    ``PAST_QUERIES`` only.
+    """
+    now = int(time.time()) // 300 * 300
+    wrong = [Scenario("accuracy-slide", now - 4 * 3600, 0.6), Scenario("disk-fill", now - 4 * 3600, 0.6)]
+    data = tmp_path_factory.mktemp("failing-platform")
+    platform = Platform(seed=3, scenarios=wrong, clock="around_the_clock")
+    backfill(platform, data, start=now - 15 * 86400, end=now + 1800, queries=PAST_QUERIES)
+    with Prometheus(data=data) as server:
+        yield server.url
 
 
 @dataclass
