@@ -8,7 +8,8 @@ has been under way for two hours and for at least half of the time that is left,
 moved its series by three standard deviations of the noise. The engine sees nothing after the origin.
 
 A forecast is right when the probability of a breach within the smallest horizon that contains the truth is at least
-0.8 and the median time to breach is within 25 % of the truth.
+0.8 and the median time to breach is within 25 % of the truth. `predict_linear` over four hours, on the same points,
+is right when its line crosses within the same horizon and within the same 25 %.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from itertools import product
 
 import numpy as np
 
+from bench.predict_linear import time_to
 from detector.catalogue.load import load_catalogue
 from detector.catalogue.schema import Query
 from detector.simulate import Platform, Scenario
@@ -54,15 +56,21 @@ class Outcome:
     p10: float
     p50: float
     p90: float
+    linear: float
 
     @property
     def right(self) -> bool:
         """Whether both the odds and the time were right."""
         return self.probability >= ENOUGH and abs(self.p50 - self.truth) <= TOLERANCE * self.truth
 
+    @property
+    def linear_right(self) -> bool:
+        """Whether `predict_linear` had the time right."""
+        return abs(self.linear - self.truth) <= TOLERANCE * self.truth
 
-def cases(kind: str, seed: int, query: Query) -> Iterator[tuple[Platform, Truth, int]]:
-    """Endless draws of (platform, truth, origin) whose truth lies within the lead."""
+
+def cases(kind: str, seed: int, query: Query) -> Iterator[tuple[Platform, Truth, int, float]]:
+    """Endless draws of (platform, truth, origin, seconds from there to the breach), whether visible or not."""
     rng = np.random.default_rng([seed, list(SCENARIOS).index(kind)])
     while True:
         start = MONDAY + int(rng.integers(0, 7 * 1440)) * 60
@@ -71,14 +79,13 @@ def cases(kind: str, seed: int, query: Query) -> Iterator[tuple[Platform, Truth,
         platform = Platform(seed, [scenario])
         truth = next(t for t in platform.truth(within=8 * 86400.0) if t.query == query.name)
         if truth.breach_at is not None:
-            yield platform, truth, int((truth.breach_at - lead) // query.step * query.step)
+            origin = int((truth.breach_at - lead) // query.step * query.step)
+            yield platform, truth, origin, truth.breach_at - origin
 
 
-def visible(platform: Platform, truth: Truth, origin: int, row: int) -> bool:
+def visible(platform: Platform, truth: Truth, origin: int, lead: float, row: int) -> bool:
     """Whether there is anything to see at the origin (see the module's head)."""
-    assert truth.breach_at is not None
-    age = origin - truth.start
-    if age < max(MIN_AGE_SECONDS, MIN_AGE_OF_LEAD * (truth.breach_at - origin)):
+    if origin - truth.start < max(MIN_AGE_SECONDS, MIN_AGE_OF_LEAD * lead):
         return False
     series = platform.series(truth.query)[row]
     minutes = np.arange(int(truth.start) // 60, (origin - VISIBLE_FOR_SECONDS) // 60 + 1)
@@ -89,24 +96,22 @@ def visible(platform: Platform, truth: Truth, origin: int, row: int) -> bool:
 def judge(kind: str, seed: int) -> Outcome:
     """Forecast one origin of one seed."""
     query = load_catalogue("day_trade").queries[SCENARIOS[kind]]
-    assert query.threshold is not None
-    for platform, truth, origin in cases(kind, seed, query):
+    threshold = query.threshold or 0.0
+    for platform, truth, origin, lead in cases(kind, seed, query):
         frame = platform.query(query.name, origin - query.history + query.step, origin, query.step)
         row = [dict(labels) for labels in frame.labels].index(dict(truth.labels))
-        if visible(platform, truth, origin, row):
+        if visible(platform, truth, origin, lead, row):
             break
     low, high = query.data_range
     engine = Forecaster(step=query.step, horizon=max(query.horizons), bounds=(low, high))
     forecast = engine.fit(frame.values[row : row + 1], frame.start).forecast()
-    breach = forecast.breach(query.threshold, query.breach_above, query.breach.run)
-    assert truth.breach_at is not None
-    lead = truth.breach_at - origin
+    breach = forecast.breach(threshold, query.breach_above, query.breach.run)
     horizon = min(h for h in query.horizons if h >= lead)
     p10, p50, p90 = (float(t) / 3600 for t in breach.time_to([0.1, 0.5, 0.9])[0])
     probability = float(breach.probability_within([horizon])[0, 0])
-    return Outcome(
-        kind, seed, truth.severity, (origin - truth.start) / 3600, lead / 3600, probability, p10, p50, p90
-    )
+    linear = float(time_to(frame.values[row : row + 1], query.step, threshold, query.breach_above)[0]) / 3600
+    age = (origin - truth.start) / 3600
+    return Outcome(kind, seed, truth.severity, age, lead / 3600, probability, p10, p50, p90, linear)
 
 
 def measure(seeds: range, kinds: list[str]) -> list[Outcome]:
@@ -126,7 +131,8 @@ def main() -> None:
     args = parser.parse_args()
     outcomes = measure(range(args.first_seed, args.first_seed + args.seeds), list(SCENARIOS))
     table = Table(title="Breaches seen 2 to 12 hours ahead")
-    for column in ("scenario", "right", "median error of the time", "truth within p10..p90", "median hours ahead"):
+    headings = ("scenario", "right", "error of the time", "truth in p10..p90", "hours ahead", "predict_linear right")
+    for column in headings:
         table.add_column(column, justify="right" if column != "scenario" else "left")
     for kind in SCENARIOS:
         mine = [o for o in outcomes if o.scenario == kind]
@@ -138,6 +144,7 @@ def main() -> None:
             f"{error:.0%}",
             f"{inside:.0%}",
             f"{np.median([o.truth for o in mine]):.1f}",
+            f"{sum(o.linear_right for o in mine)} of {len(mine)}",
         )
     console = Console()
     console.print(table)
