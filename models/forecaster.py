@@ -26,6 +26,7 @@ PATHS = 96  # origins of the backtest and sample paths
 BLOCK = 16  # series fitted at a time: bounds the memory
 MIN_POINTS = 48  # observations below which a series has no forecast
 RAMP_CELL = 5 * MINUTE  # ramps are looked for on cells of this width
+BELIEVED = 0.5  # weight from which a ramp's own errors are left out of the library
 RECENT = 1440  # observations kept for "already in breach"
 
 
@@ -202,6 +203,8 @@ class Forecaster:
         # Errors made while the present ramp began belong to the ramp, not to the noise around it.
         target = origins[:, None] + self._near.ends
         for ramp in find_ramps(panels[self._ramp_width], reference):
+            if ramp.weight < BELIEVED:
+                continue
             residual[ramp.row, target > self._fitted - ramp.onset / self.step] = np.nan
         library = build_library(residual, self._centred(rows), origins, self._near.ends, self.seed)
         scorer = AnomalyScorer(self.seasons).fit(panels[1])

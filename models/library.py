@@ -16,6 +16,8 @@ from models.base import Array32, Origins
 
 Float = NDArray[np.float64]
 
+MIN_KNOWN = 8  # origins whose error at a cell must be known, so that a few do not speak for all paths
+
 
 @dataclass
 class PathLibrary:
@@ -90,10 +92,22 @@ def choose_donors(known: NDArray[np.bool_], seed: int) -> NDArray[np.int16]:
     return donor
 
 
+def hold_known(residual: Array32) -> Array32:
+    """``residual [n, K, H]`` where a cell that fewer than MIN_KNOWN origins know has the errors of the last one before
+    it that enough know: a far cell is at least as uncertain as a nearer one.
+    """
+    count = np.isfinite(residual).sum(1)
+    enough = count >= np.clip(count.max(1, keepdims=True), 1, MIN_KNOWN)
+    cell = np.arange(residual.shape[2])
+    last = np.maximum.accumulate(np.where(enough, cell, -1), axis=1)
+    return np.take_along_axis(residual, np.where(last < 0, cell, last)[:, None, :], axis=2)
+
+
 def build_library(
     residual: Array32, values: Float, origins: Origins, ends: NDArray[np.int64], seed: int
 ) -> PathLibrary:
     """The library of ``residual [n, K, H]`` (NaN unknown) for series ``values [n, T]``."""
+    residual = hold_known(residual)
     donor = choose_donors(np.isfinite(residual), seed)
     drawn = np.take_along_axis(np.nan_to_num(residual), donor, axis=1)
     return PathLibrary(residual, donor, values.astype(np.float32), origins, ends, drawn)

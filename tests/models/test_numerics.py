@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from models.ensemble import buckets, combine, weigh
 from models.grid import nested_grid, within_history
 from models.level import ProfileLevel
-from models.library import PathLibrary, build_library, choose_donors
+from models.library import MIN_KNOWN, PathLibrary, build_library, choose_donors, hold_known
 from models.panel import coarsen, fill, make_panel, moving_mean, row_centre
 from models.ramp import _fit_hinges, past_slopes
 from models.ridge import PENALTY, Ridge, lags_for
@@ -353,3 +353,14 @@ def test_a_history_allows_a_prefix_of_the_grid(columns):
     near = within_history(grid, columns)
     assert near.segments == grid.segments[: len(near.segments)]
     assert all(3 * s.width <= columns for s in near.segments)
+
+
+def test_a_cell_that_few_origins_know_has_the_errors_of_the_last_one_that_enough_know():
+    residual = np.arange(12 * 4, dtype=np.float32).reshape(1, 12, 4)
+    residual[0, MIN_KNOWN - 1 :, 2] = NAN
+    residual[0, :, 3] = NAN
+    held = hold_known(residual)
+    np.testing.assert_array_equal(held[:, :, :2], residual[:, :, :2])
+    np.testing.assert_array_equal(held[:, :, 2], residual[:, :, 1])
+    np.testing.assert_array_equal(held[:, :, 3], residual[:, :, 1])
+    np.testing.assert_array_equal(hold_known(residual[:, :3, :2]), residual[:, :3, :2])
