@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -348,3 +349,18 @@ def test_values_read_in_their_unit() -> None:
     assert value_text(-0.5, "ratio") == "-50.00 %"
     assert value_text(7200, "seconds") == "2 h"
     assert value_text(12345) == "12345"
+
+
+# ---- documentation ------------------------------------------------------------------------------------------
+
+
+def test_every_line_of_the_documentation_runs(
+    failing_platform: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = (Path(__file__).parents[1] / "docs" / "python-api.md").read_text()
+    blocks = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
+    assert len(blocks) == 6
+    monkeypatch.chdir(tmp_path)
+    exec("\n".join(blocks).replace("http://localhost:9090", failing_platform), {})
+    assert "probability_24h" in capsys.readouterr().out
+    assert {path.name for path in tmp_path.glob("*.png")} == {"accuracy.png", "fan-chart.png"}
