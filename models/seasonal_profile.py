@@ -10,7 +10,10 @@ Shapes: n series, T columns, K origins, J positions relative to an origin.
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from models.grid import DAY
@@ -23,6 +26,7 @@ Index = NDArray[np.int64]
 # How many cycles make the profile: a week of days, and as many weeks as a month has.
 CYCLES_SHORT, CYCLES_LONG = 7, 5
 POOLED_CYCLES = 28
+FEW_RUNS = 8  # up to here, copying runs beats picking single columns
 KERNEL_WIDTH = 1.5  # of the day-to-day standard deviation of an hour's mean
 
 
@@ -35,6 +39,26 @@ def _past(positions: Index, origins: Index, season: int, reach: int) -> Index:
     """First cycle back, ``[K, J]``, whose column (and ``reach`` more, through smoothing) lies before the origin."""
     ahead = positions - (origins[:, None] - 1 - reach)
     return np.asarray(np.maximum(1, -(-ahead // season)))
+
+
+class _Columns:
+    """Columns ``[K, J]`` to pick from many rows; runs of neighbours are copied as runs. Before column 0: NaN."""
+
+    def __init__(self, column: Index) -> None:
+        self.column = column
+        self.any = bool((column >= 0).any())
+        self.inside = bool((column >= 0).all())
+        jumps = np.flatnonzero((np.diff(column, axis=1) != 1).any(axis=0)) + 1
+        self.runs = list(pairwise([0, *jumps.tolist(), column.shape[1]]))
+
+    def of(self, row: Array32) -> Array32:
+        """The picked values of one row ``[T]``: an array ``[K, J]`` of the caller's own."""
+        if not self.inside or len(self.runs) > FEW_RUNS:
+            return np.where(self.column >= 0, row[np.maximum(self.column, 0)], np.float32(np.nan))
+        out = np.empty(self.column.shape, np.float32)
+        for a, b in self.runs:
+            out[:, a:b] = sliding_window_view(row, b - a)[self.column[:, a]]
+        return out
 
 
 def profile_at(panel: Panel, positions: Index, origins: Index, which: int, wide: bool = False) -> Array32:
@@ -51,16 +75,17 @@ def profile_at(panel: Panel, positions: Index, origins: Index, which: int, wide:
     total, count = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
     low, high = np.full(shape, np.inf, np.float32), np.full(shape, -np.inf, np.float32)
     for k in range(cycles_of(panel, which)):
-        column = positions - (first + k) * season
-        inside = column >= 0
-        if not inside.any():
+        pick = _Columns(positions - (first + k) * season)
+        if not pick.any:
             break
-        v = values[:, np.where(inside, column, 0)]
-        there = inside & np.isfinite(v)
-        total += np.where(there, v, 0)
-        count += there
-        np.minimum(low, v, out=low, where=there)
-        np.maximum(high, v, out=high, where=there)
+        for i in range(panel.n):  # one series at a time stays in the processor's cache
+            v = pick.of(values[i])
+            np.fmin(low[i], v, out=low[i])
+            np.fmax(high[i], v, out=high[i])
+            missing = np.isnan(v)
+            v[missing] = 0
+            count[i] += ~missing
+            total[i] += v
     trim = count >= 3
     with np.errstate(invalid="ignore", divide="ignore"):
         total = np.where(trim, total - low - high, total)
@@ -76,19 +101,26 @@ def pooled_profile(panel: Panel, positions: Index, origins: Index, scale: Float 
     (values, _), (hourly, reach) = panel.smoothed, panel.hourly
     season = panel.seasons[0]
     first = _past(positions, origins, season, reach)
-    precision = (1 / (KERNEL_WIDTH * (panel.cycle_scale if scale is None else scale))).astype(np.float32)[:, None, None]
+    precision = (1 / (KERNEL_WIDTH * (panel.cycle_scale if scale is None else scale))).astype(np.float32)
     total, mass = np.zeros_like(reference), np.full_like(reference, 1e-6)
     for k in range(POOLED_CYCLES):
-        column = positions - (first + k) * season
-        inside = column >= 0
-        if not inside.any():
+        pick = _Columns(positions - (first + k) * season)
+        if not pick.any:
             break
-        column = np.where(inside, column, 0)
-        v = values[:, column]
-        z = (hourly[:, column] - reference) * precision
-        weight = np.where(inside & np.isfinite(v) & np.isfinite(z), np.exp(-0.5 * z * z), 0)
-        total += weight * np.where(weight > 0, v, 0)
-        mass += weight
+        for i in range(panel.n):
+            z = pick.of(hourly[i])
+            z -= reference[i]
+            z *= precision[i]
+            z *= z
+            z *= -0.5
+            weight = np.exp(z, out=z)
+            v = pick.of(values[i])
+            v *= weight  # NaN where either is
+            missing = np.isnan(v)
+            weight[missing] = 0
+            v[missing] = 0
+            total[i] += v
+            mass[i] += weight
     # Where no day agrees with the reference, the reference itself.
     return ((total + 1e-6 * reference) / mass).astype(np.float32)
 
