@@ -287,10 +287,10 @@ def test_donors_lend_errors_only_where_an_origin_has_none():
 
 
 def test_a_library_draws_known_errors_only():
-    residual = np.array([[[1.0, NAN], [2.0, 5.0], [NAN, NAN]]], np.float32)
+    residual = np.array([[[1.0, 4.0], [2.0, 5.0], [NAN, NAN]]], np.float32)
     library = build_library(residual, np.zeros((1, 9)), np.array([1, 2, 3]), np.array([1, 2]), seed=0)
     assert set(library.residuals[0, :, 0].tolist()) <= {1.0, 2.0}
-    np.testing.assert_array_equal(library.residuals[0, :, 1], [5.0, 5.0, 5.0])
+    assert set(library.residuals[0, :, 1].tolist()) <= {4.0, 5.0}
 
 
 def test_combining_is_the_weighted_mean_of_the_members_that_answer():
