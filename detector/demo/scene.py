@@ -12,7 +12,7 @@ import numpy as np
 
 from detector.errors import DetectorError
 from detector.simulate.platform import Platform
-from detector.simulate.processes import WEEK, Floats, seeded
+from detector.simulate.processes import WEEK, Floats, Ints, seeded
 from detector.simulate.scenarios import Scenario, displacement
 from detector.simulate.truth import Truth
 
@@ -27,15 +27,18 @@ SUBJECTS = {
     "disk-fill": ("node_disk_usage", "disk /data of node-2"),
 }
 """Per scenario the query it breaks, and what a person calls the series."""
-SEVERITY = (0.3, 1.0)
+SEVERITY = (0.45, 1.0)
 AGE_HOURS = (3.0, 8.0)
 """For how long a scenario has been under way."""
 LEAD_HOURS = (3.1, 9.9)
 """How far off the true breach is."""
 AGE_OF_LEAD = 0.5
 """A scenario has been under way for at least this part of the time that is left."""
-SEEN_SIGMAS = 5.0
+SEEN_SIGMAS = 8.0
 """By so many standard deviations of the noise it has moved its series."""
+CRISP_SIGMAS, CRISP_OF_LEAD = 1.5, 0.2
+"""Noise of so many standard deviations brings the breach forward, or delays it, by no more than this part in all: a
+course that grazes its objective has no breach that anybody could foretell."""
 QUIET_SECONDS = 3600
 """Until so long after now no single point lies beyond the objective."""
 _PHASES, _DRAWS = 200, 40
@@ -156,11 +159,18 @@ def _draw(
         age = round(rng.uniform(*AGE_HOURS) * 60)
         scenario = Scenario(kind, now - age * 60, round(float(rng.uniform(*SEVERITY)), 2))
         series = _rolled(next(one for one in platform.series(name) if scenario.hits(one)), shift)
-        beyond = _beyond(query, series.healthy(minutes) + displacement(scenario, series, minutes))
-        first = minutes[int(beyond.argmax())] * 60 - now
-        if beyond.any() and first >= LEAD_HOURS[0] * _HOUR:
+        course = series.healthy(minutes) + displacement(scenario, series, minutes)
+        margin = series.worse * CRISP_SIGMAS * series.sigma
+        early, middle, late = (_first(query, course + noise, minutes) * 60 - now for noise in (margin, 0.0, -margin))
+        if early >= LEAD_HOURS[0] * _HOUR and np.isfinite(late) and late - early <= CRISP_OF_LEAD * middle:
             return scenario
     return None
+
+
+def _first(query: Query, course: Floats, minutes: Ints) -> float:
+    """The first minute beyond the objective; inf where there is none."""
+    beyond = _beyond(query, course)
+    return float(minutes[int(beyond.argmax())]) if beyond.any() else np.inf
 
 
 def _beyond(query: Query, values: Floats) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
