@@ -111,10 +111,11 @@ class Board:
             one = self.announcement(victim)
             if one is None or one.error is None or one.eta is None or one.published is None:
                 continue
+            left, had = victim.breach_at - one.published.slot, one.published
             told.append(
                 f"{one.alert.name}: delivered {one.seconds:.1f} s after the start of the servers; it told "
-                f"{one.eta / 3600:.1f} h, the truth was {(victim.breach_at - one.published.slot) / 3600:.1f} h "
-                f"({one.error:+.0%}); Prometheus had {one.published.eta / 3600:.1f} h, P = {one.published.probability:.2f}"
+                f"{one.eta / 3600:.1f} h, the truth was {left / 3600:.1f} h ({one.error:+.0%}); "
+                f"Prometheus had {had.eta / 3600:.1f} h, P = {had.probability:.2f}"
             )
         return [*told, f"no predictive alert for the healthy rest; {self.queries} queries forecast"]
 
@@ -136,27 +137,23 @@ class Board:
 
 
 def _problems_of(victim: Victim, announcement: Announcement | None) -> list[str]:
-    assert victim.query.alert is not None
-    name = victim.query.alert.name
+    name = victim.alert
     if announcement is None:
         return [f"{victim.subject}: expected {name} to be delivered, got none"]
-    if announcement.error is None:
+    if announcement.error is None or announcement.eta is None:
         said = announcement.alert.annotations.get("description", "")
         return [f"{victim.subject}: expected {name} to tell the time to the breach, got {said!r}"]
     if abs(announcement.error) > TOLERANCE:
-        assert announcement.eta is not None and announcement.published is not None
-        left = (victim.breach_at - announcement.published.slot) / 3600
-        return [
-            f"{victim.subject}: expected {name} to tell {left:.1f} h within {TOLERANCE:.0%}, "
-            f"got {announcement.eta / 3600:.1f} h ({announcement.error:+.0%})"
-        ]
+        right = announcement.eta / (1.0 + announcement.error) / 3600
+        expected = f"expected {name} to tell {right:.1f} h within {TOLERANCE:.0%}"
+        return [f"{victim.subject}: {expected}, got {announcement.eta / 3600:.1f} h ({announcement.error:+.0%})"]
     return []
 
 
 def published_about(victim: Victim, source: PrometheusSource) -> Published | None:
     """What Prometheus has about a victim now; None while it has nothing."""
     query = victim.query
-    own = {names.FOR: query.name, **names.published_labels(victim.truth.labels)}
+    own = {names.FOR: query.name, **names.published_labels(victim.labels)}
     series = ", ".join(names.matcher(name, value) for name, value in own.items())
     this = names.matcher(names.FOR, query.name)
     asked = (

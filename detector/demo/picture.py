@@ -19,7 +19,6 @@ from detector.wording import NOTHING, level_text, probability_text, value_text
 if TYPE_CHECKING:
     from rich.console import Group, RenderableType
     from rich.panel import Panel
-    from rich.table import Table
 
     from detector.cycle import CycleResult
     from detector.demo.scene import Victim
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
 
 PICTURE_WIDTH = 132
 HEALTHY_ROWS = 8
-FIXED_LINES = 34
+FIXED_LINES = 29
 """Lines of the picture besides the healthy rows."""
 ALERT_ROWS = 6
 P10, P50, P90 = 0, 1, 2
@@ -55,8 +54,7 @@ class Row:
     @property
     def series(self) -> str:
         """What tells the series from its sisters."""
-        assert self.result.frame is not None
-        labels = self.result.frame.labels[self.index]
+        labels = self.result.frame.labels[self.index] if self.result.frame is not None else {}
         return " ".join(labels[name] for name in sorted(labels) if name not in _SAME_EVERYWHERE)
 
     @property
@@ -80,11 +78,11 @@ def headline(victim: Victim, result: CycleResult) -> str:
     """What the worker says about a victim, in a sentence."""
     row = _row_of(victim, result)
     side = "rises over" if victim.query.breach_above else "falls under"
-    said = f"{victim.subject} {side} {level_text(victim.query.threshold or 0.0, victim.query.unit)}"
+    said = f"{victim.subject} {side} {level_text(victim.threshold, victim.query.unit)}"
     if row is None or result.time_to is None:
         return f"{said}: no forecast yet"
-    early, median, late = (hours_text(float(one)) for one in result.time_to[row])
-    return f"{said} in about {median} ({early} – {late}), P = {Row(result, row).chance:.2f}"
+    early, median, late = (float(one) for one in result.time_to[row])
+    return f"{said} in about {hours_text(median)} ({span(early, late)}), P = {Row(result, row).chance:.2f}"
 
 
 def result_of(board: Board, victim: Victim) -> CycleResult | None:
@@ -101,30 +99,43 @@ def hours_text(seconds: float) -> str:
     return f"{seconds / 3600:.1f} h" if math.isfinite(seconds) else "never"
 
 
-def forecasts(board: Board, healthy: int) -> Table:
+def span(early: float, late: float) -> str:
+    """From when to when, in seconds; `late` may be inf.
+
+    >>> span(16_560, 21_960), span(16_560, float("inf"))
+    ('4.6–6.1 h', '4.6 h or later')
+    """
+    if not math.isfinite(late):
+        return f"{hours_text(early)} or later" if math.isfinite(early) else NOTHING
+    return f"{early / 3600:.1f}–{late / 3600:.1f} h"
+
+
+def forecasts(board: Board, healthy: int) -> Group:
     """The series that break an objective first and in full, then the most likely of each healthy query."""
     from rich import box
+    from rich.console import Group
     from rich.table import Table
+    from rich.text import Text
 
     results = board.current()
     rows = [Row(result, index) for result in results if result.states for index in range(len(result.states))]
     victims = [row for row in rows if _victim_of(board, row) or row.firing]
     victims.sort(key=lambda row: -np.nan_to_num(row.chance))
     others = [row for row in rows if row not in victims]
-    table = Table(box=box.SIMPLE_HEAD, expand=True, pad_edge=False, padding=(0, 1, 0, 0))
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("query", no_wrap=True)
     table.add_column("series", no_wrap=True)
     horizons = sorted({seconds for result in results for seconds in result.query.horizons})
     in_horizons = [f"in {format_duration(seconds)}" for seconds in horizons]
-    for name in ("now", *in_horizons, "P(breach)", "time to breach"):
+    for name in ("now", *in_horizons, "P(breach)", "breach in"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("state", no_wrap=True)
     for row in victims:
         table.add_row(*_cells(row, horizons, full=True), style="bold")
     for row in _worst_of_each(others)[:healthy]:
         table.add_row(*_cells(row, horizons, full=False))
-    table.add_row(_rest(others, min(healthy, len(_worst_of_each(others)))), style="dim")
-    return table
+    rest = _rest(others, min(healthy, len(_worst_of_each(others))))
+    return Group(table, Text(rest, style="dim"), Text())
 
 
 def _worst_of_each(rows: Iterable[Row]) -> list[Row]:
@@ -166,7 +177,7 @@ def _forecast(row: Row, seconds: int, *, full: bool) -> str:
     if not full:
         return median
     style = "red" if _beyond(row, middle) else "default"
-    band = f"{value_text(low, query.unit).removesuffix(' %')} – {value_text(high, query.unit)}"
+    band = f"{value_text(low, query.unit).removesuffix(' %')}–{value_text(high, query.unit)}"
     return f"[{style}]{median}[/]\n[dim]{band}[/]"
 
 
@@ -180,8 +191,10 @@ def _beyond(row: Row, value: float) -> bool:
 def _time(row: Row, *, full: bool) -> str:
     if row.result.time_to is None or not np.isfinite(row.result.time_to[row.index]).any():
         return NOTHING
-    early, median, late = (hours_text(float(one)) for one in row.result.time_to[row.index])
-    return f"[bold]{median}[/]\n[dim]{early} – {late}[/]" if full else f"{median}"
+    early, median, late = (float(one) for one in row.result.time_to[row.index])
+    if not full:
+        return hours_text(median) if math.isfinite(median) else NOTHING
+    return f"[bold]{hours_text(median)}[/]\n[dim]{span(early, late)}[/]"
 
 
 def _head(board: Board, seconds: float) -> Group:
@@ -212,14 +225,16 @@ def _alerts(board: Board) -> Panel:
     table = Table.grid(padding=(0, 2), expand=False)
     for one in board.announcements[-ALERT_ROWS:]:
         style = "bold red" if one.alert.firing else "green"
+        expected = one.alert.annotations.get("description", "").partition("It is expected")[2]
         name = one.alert.name if one.alert.firing else f"{one.alert.name} resolved"
-        eta = f"in about {hours_text(one.eta)}" if one.eta is not None else ""
+        text = Text(one.alert.annotations.get("summary", ""))
+        if one.alert.firing and expected:
+            text.append(f"\nIt is expected{expected}", style="dim")
         table.add_row(
             f"after {one.seconds:.0f} s",
             Text(name, style=style),
             one.alert.labels.get("severity", ""),
-            Text(one.alert.annotations.get("summary", "")),
-            eta,
+            text,
         )
     return Panel(table, title=title, title_align="left", border_style="cyan")
 
@@ -277,7 +292,7 @@ def _victim_of(board: Board, row: Row) -> bool:
 def _row_of(victim: Victim, result: CycleResult) -> int | None:
     if result.frame is None or not result.states:
         return None
-    wanted = dict(victim.truth.labels)
+    wanted = dict(victim.labels)
     return next((row for row, labels in enumerate(result.frame.labels) if dict(labels) == wanted), None)
 
 

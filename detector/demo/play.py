@@ -85,9 +85,7 @@ class Performance:
     def _announce(self, alert: Delivered, seconds: float) -> Announcement:
         from detector.demo.board import parse_eta
 
-        victim = next(
-            (one for one in self.board.scene.victims if alert.is_about(one.query.name, one.truth.labels)), None
-        )
+        victim = next((one for one in self.board.scene.victims if alert.is_about(one.query.name, one.labels)), None)
         if victim is None or not alert.predictive:
             return Announcement(alert, seconds, victim if alert.predictive else None)
         eta = parse_eta(alert.annotations.get("description", ""))

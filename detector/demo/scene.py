@@ -14,10 +14,9 @@ from detector.errors import DetectorError
 from detector.simulate.platform import Platform
 from detector.simulate.processes import WEEK, Floats, Ints, seeded
 from detector.simulate.scenarios import Scenario, displacement
-from detector.simulate.truth import Truth
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from detector.catalogue.schema import Catalogue, Query
     from detector.simulate.series import Series
@@ -28,13 +27,13 @@ SUBJECTS = {
 }
 """Per scenario the query it breaks, and what a person calls the series."""
 SEVERITY = (0.45, 1.0)
-AGE_HOURS = (3.0, 8.0)
+AGE_HOURS = (5.0, 9.0)
 """For how long a scenario has been under way."""
 LEAD_HOURS = (3.1, 9.9)
 """How far off the true breach is."""
-AGE_OF_LEAD = 0.5
+AGE_OF_LEAD = 0.75
 """A scenario has been under way for at least this part of the time that is left."""
-SEEN_SIGMAS = 8.0
+SEEN_SIGMAS = 12.0
 """By so many standard deviations of the noise it has moved its series."""
 CRISP_SIGMAS, CRISP_OF_LEAD = 1.5, 0.2
 """Noise of so many standard deviations brings the breach forward, or delays it, by no more than this part in all: a
@@ -70,18 +69,18 @@ class ShiftedPlatform(Platform):
 
 @dataclass(frozen=True)
 class Victim:
-    """A series that will break its objective: what was done to it, and when it breaks."""
+    """A series that will break its objective: what was done to it, and when (`breach_at`, unix seconds) it breaks.
+
+    `alert` is the name of the alert that should foretell it.
+    """
 
     subject: str
     query: Query
+    alert: str
     scenario: Scenario
-    truth: Truth
-
-    @property
-    def breach_at(self) -> float:
-        """Unix second of the true breach."""
-        assert self.truth.breach_at is not None
-        return self.truth.breach_at
+    labels: Mapping[str, str]
+    threshold: float
+    breach_at: float
 
 
 @dataclass(frozen=True)
@@ -110,7 +109,7 @@ def choose_scene(seed: int, now: int, catalogue: Catalogue) -> Scene:
             continue
         platform = ShiftedPlatform(shift, seed, scenarios, catalogue)
         victims = tuple(victims_of(platform, catalogue))
-        if all(fits(platform, victim, now) for victim in victims):
+        if len(victims) == len(SUBJECTS) and all(fits(platform, victim, now) for victim in victims):
             return Scene(seed, now, platform, victims)
     raise DetectorError(f"no demo was found for seed {seed}: give another with --seed")
 
@@ -121,9 +120,11 @@ def victims_of(platform: Platform, catalogue: Catalogue) -> list[Victim]:
     truths = platform.truth(catalogue, within=2 * 86400)
     for scenario in platform.scenarios:
         name, subject = SUBJECTS[scenario.kind]
+        query = catalogue.query(name)
         truth = next(one for one in truths if (one.kind, one.query) == (scenario.kind, name))
-        if truth.breach_at is not None:
-            found.append(Victim(subject, catalogue.query(name), scenario, truth))
+        if truth.breach_at is not None and truth.threshold is not None and query.alert is not None:
+            named = (subject, query, query.alert.name, scenario)
+            found.append(Victim(*named, truth.labels, truth.threshold, truth.breach_at))
     return found
 
 
@@ -138,8 +139,8 @@ def fits(platform: Platform, victim: Victim, now: int) -> bool:
         return False
     start = int(victim.scenario.start) // query.step * query.step
     values = platform.query(query.name, start, now + QUIET_SECONDS, query.step)
-    row = [dict(labels) for labels in values.labels].index(dict(victim.truth.labels))
-    return not bool(_beyond(query, values.values[row]).any())
+    row = [dict(labels) for labels in values.labels].index(dict(victim.labels))
+    return not bool(_beyond(query, victim.threshold, values.values[row]).any())
 
 
 def moved_sigmas(platform: Platform, victim: Victim, now: int) -> float:
@@ -149,9 +150,7 @@ def moved_sigmas(platform: Platform, victim: Victim, now: int) -> float:
     return float(abs(moved[0]) / series.sigma)
 
 
-def _draw(
-    rng: np.random.Generator, kind: str, name: str, platform: Platform, shift: int, now: int
-) -> Scenario | None:
+def _draw(rng: np.random.Generator, kind: str, name: str, platform: Platform, shift: int, now: int) -> Scenario | None:
     """A scenario whose course without noise breaks the objective in time; None when none of the draws does."""
     query = platform.catalogue.query(name)
     minutes = np.arange(now // 60 - round(AGE_HOURS[1] * 60), now // 60 + round(LEAD_HOURS[1] * 60), dtype=np.int64)
@@ -169,13 +168,12 @@ def _draw(
 
 def _first(query: Query, course: Floats, minutes: Ints) -> float:
     """The first minute beyond the objective; inf where there is none."""
-    beyond = _beyond(query, course)
+    beyond = _beyond(query, query.threshold or 0.0, course)
     return float(minutes[int(beyond.argmax())]) if beyond.any() else np.inf
 
 
-def _beyond(query: Query, values: Floats) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
-    assert query.threshold is not None
-    return values > query.threshold if query.breach_above else values < query.threshold
+def _beyond(query: Query, threshold: float, values: Floats) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
+    return values > threshold if query.breach_above else values < threshold
 
 
 def _rolled(series: Series, shift: int) -> Series:
