@@ -32,6 +32,7 @@ SHAPES = ("level", "peak", "trough")
 # Leaks and fills are common, growing peaks less so, deepening troughs rare.
 SHAPE_PRIOR = np.array([1.0, 0.1, 0.03])
 RAMP_TO_STEP = 4.0  # prior odds of a ramp against a step that explains the data as well
+RAMP_TO_ENDED = 30.0  # and against one that ended an hour ago or longer
 SHORTEST, RATIO = HOUR, 1.04  # onsets: from an hour ago, each this much further back than the one before
 REFERENCE_EVERY = 5  # past slopes are looked at for every fifth onset; their scale between is interpolated
 SAMPLE_EVERY = 30 * 60  # the past is looked at this often, in seconds
@@ -180,8 +181,9 @@ def find_ramps(panel: Panel, reference: RampReference | None) -> list[Ramp]:
         best = _best_candidate(d[i], shapes[:, i], slope[:, i], support, ratio[:, i], onsets, noise)
         if best is not None:
             error = noise / np.sqrt(spread[:, i])
-            rival = step_gain[i] / (2 * noise**2) - np.log(RAMP_TO_STEP)
-            not_a_step = float(expit(support[best] - rival))
+            step_rival = step_gain[i] / (2 * noise**2) - np.log(RAMP_TO_STEP)
+            ended_rival = _ended_gain(d[i], onsets) / (2 * noise**2) - np.log(RAMP_TO_ENDED)
+            not_a_step = float(expit(support[best] - np.logaddexp(step_rival, ended_rival)))
             ramp = _versions(int(i), best, support, slope[:, i], error, ratio[:, i], onsets, panel.step)
             ramps.append(replace(ramp, weight=ramp.weight * not_a_step))
     return ramps
@@ -253,6 +255,26 @@ def _fit_hinges(d: Float, shapes: Float, onsets: Index) -> tuple[Float, Float, F
         gain[b], spread[b] = slope[b] * num, np.where(ok, den, 1e-9)
     count = np.maximum(np.cumsum(there[:, ::-1], axis=1), 1)
     return slope, gain, spread, (np.cumsum(v, axis=1) ** 2 / count).max(1)
+
+
+def _ended_gain(d: Float, onsets: Index) -> float:
+    """What the best ramp that ended an hour ago or longer explains of ``d [T]``: a line up to its end, and since then
+    its last value (a plateau) or nothing (a recovery).
+    """
+    there = np.isfinite(d)[::-1]
+    v = np.where(there, d[::-1], 0.0).astype(np.float64)
+    age = np.arange(len(d)) + 0.5
+    v0, v1, n0, n1, n2 = (
+        np.concatenate([[0.0], np.cumsum(x)]) for x in (v, v * age, there, there * age, there * age * age)
+    )
+    end = onsets[:, None]
+    num = onsets * (v0[onsets] - v0[end]) - (v1[onsets] - v1[end])
+    den = onsets**2 * (n0[onsets] - n0[end]) - 2 * onsets * (n1[onsets] - n1[end]) + n2[onsets] - n2[end]
+    height = onsets - end
+    ok = (height > 0) & (den > 1e-9)
+    recovery = num**2 / np.where(ok, den, 1)
+    plateau = (num + height * v0[end]) ** 2 / np.where(ok, den + height**2 * n0[end], 1)
+    return float(np.where(ok, np.maximum(recovery, plateau), 0).max())
 
 
 def _looks_like(d: Float, line: Float, noise: float, level: bool) -> bool:

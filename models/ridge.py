@@ -17,6 +17,7 @@ from models.panel import Panel
 
 SHORT_LAGS = (1, 2, 3, 4, 5, 6, 8, 10, 12)
 PENALTY = 0.1  # on the normal equations of standardised data, per 100 rows
+ROWS_PER_LAG = 20  # a season is regressed on only where this many rows a coefficient remain
 MAX_ROWS = 4000  # rows to learn from: two weeks of 5-minute cells
 
 
@@ -36,9 +37,9 @@ def lags_for(panel: Panel) -> NDArray[np.int64]:
     """Short lags and, for each season of which enough is there, the season and its neighbours."""
     lags = {lag for lag in SHORT_LAGS if lag * 4 < panel.T}
     for season in panel.seasons:
-        if season + 1 + len(lags) * 8 < panel.T:
+        if season + 1 + len(lags) * ROWS_PER_LAG < panel.T:
             lags |= {season - 1, season, season + 1}
-        if 2 * season + len(lags) * 8 < panel.T:
+        if 2 * season + len(lags) * ROWS_PER_LAG < panel.T:
             lags.add(2 * season)
     return np.array(sorted(lags), np.int64)
 

@@ -36,8 +36,10 @@ PLANTED = {
     "spike, one point now": spike(ALL, T - 1, 20.0),
     "spike, half an hour now": spike(ALL, T - 6, 20.0, width=6),
     "spike, hours ago": spike(ALL, T - 40, 25.0, width=3),
+    "plateau, six hours old": ramp(ALL, T - 12 * HOUR, 0.25, until=T - 6 * HOUR),
     "plateau, half a day old": ramp(ALL, T - 18 * HOUR, 0.25, until=T - 12 * HOUR),
     "plateau, a day old": ramp(ALL, T - 30 * HOUR, 0.25, until=T - 24 * HOUR),
+    "recovered an hour ago": recovered(HOUR),
     "recovered hours ago": recovered(5 * HOUR),
 }
 NAMES = list(PLANTED)

@@ -12,7 +12,7 @@ from models.grid import nested_grid, within_history
 from models.level import ProfileLevel
 from models.library import MIN_KNOWN, PathLibrary, build_library, choose_donors, hold_known
 from models.panel import coarsen, fill, make_panel, moving_mean, row_centre
-from models.ramp import _fit_hinges, past_slopes
+from models.ramp import _ended_gain, _fit_hinges, past_slopes
 from models.ridge import PENALTY, Ridge, lags_for
 from models.robust import nan_quantile, scale_about_zero
 from models.seasonal_naive import SeasonalNaive
@@ -249,6 +249,21 @@ def test_hinges_that_end_now_have_least_squares_slopes_and_explain_what_they_rem
                 removed = (y[use] ** 2).sum() - ((y[use] - want * x[use]) ** 2).sum()
                 np.testing.assert_allclose(gain[b, i, w], removed)
                 np.testing.assert_allclose(spread[b, i, w], (x[use] ** 2).sum())
+
+
+def test_a_ramp_that_ended_explains_what_the_best_line_with_a_plateau_or_a_recovery_removes():
+    d = np.random.default_rng(5).normal(size=60).cumsum()
+    d[30:33] = NAN
+    onsets = np.array([6, 13, 20, 45, 60])
+    use, best = np.isfinite(d), 0.0
+    age = np.arange(60)[::-1] + 0.5
+    for onset in onsets:
+        for end in onsets[onsets < onset]:
+            line = np.clip(onset - age, 0, None)
+            for x in (np.minimum(line, onset - end), np.where(age > end, line, 0)):
+                c = np.linalg.lstsq(x[use, None], d[use], rcond=None)[0][0]
+                best = max(best, (d[use] ** 2).sum() - ((d[use] - c * x[use]) ** 2).sum())
+    np.testing.assert_allclose(_ended_gain(d, onsets), best)
 
 
 @pytest.mark.parametrize("above", [True, False])
