@@ -1,0 +1,201 @@
+"""The demo: what it chooses, what it says on real servers, and that it leaves nothing behind."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import requests
+
+from detector.catalogue import load_catalogue
+from detector.demo.board import Announcement, Board, Published, parse_eta
+from detector.demo.receiver import Delivered, Receiver
+from detector.demo.scene import AGE_OF_LEAD, SEEN_SIGMAS, Scene, choose_scene, moved_sigmas
+from detector.servers import Alertmanager, alertmanager_config, wait_until
+
+ROOT = Path(__file__).parents[1]
+NOW = 1_795_489_980
+HOUR = 3600
+
+
+def start(*arguments: str, tmp_path: Path) -> subprocess.Popen[str]:
+    """Start `detector demo` in a session of its own, with its temporary files in ``tmp_path``."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "detector", "demo", *arguments],
+        cwd=ROOT,
+        env={**os.environ, "TMPDIR": str(tmp_path), "PYTHONUNBUFFERED": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def processes_with(text: str) -> list[int]:
+    """The processes whose command line has the text in it, this one aside."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and int(entry.name) != os.getpid():
+            try:
+                command = (entry / "cmdline").read_bytes().decode(errors="replace")
+            except OSError:
+                continue
+            if text in command:
+                found.append(int(entry.name))
+    return found
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_whatever_the_seed_and_the_hour_both_breaches_are_hours_away_and_under_way(seed: int) -> None:
+    now = NOW + seed * 8 * HOUR  # over a week, at every third of a day
+    scene = choose_scene(seed, now, load_catalogue("day_trade"))
+    assert [victim.query.name for victim in scene.victims] == ["ml_ensemble_accuracy", "node_disk_usage"]
+    for victim in scene.victims:
+        lead, age = victim.breach_at - now, now - victim.scenario.start
+        assert 3 * HOUR <= lead <= 10 * HOUR
+        assert age >= max(3 * HOUR, AGE_OF_LEAD * lead)
+        assert moved_sigmas(scene.platform, victim, now) >= SEEN_SIGMAS
+
+
+def test_the_same_seed_gives_the_same_demo() -> None:
+    catalogue = load_catalogue("day_trade")
+    one, other = (choose_scene(5, NOW, catalogue) for _ in range(2))
+    assert [victim.breach_at for victim in one.victims] == [victim.breach_at for victim in other.victims]
+
+
+def test_nothing_but_the_two_is_about_to_break_its_objective() -> None:
+    scene = choose_scene(5, NOW, load_catalogue("day_trade"))
+    about_to = {victim.query.name: dict(victim.labels) for victim in scene.victims}
+    for query in scene.platform.catalogue.queries.values():
+        if query.threshold is None:
+            continue
+        frame = scene.platform.query(query.name, NOW, NOW + 24 * HOUR, query.step)
+        beyond = frame.values > query.threshold if query.breach_above else frame.values < query.threshold
+        for labels, row in zip(frame.labels, beyond, strict=True):
+            if about_to.get(query.name) != dict(labels):
+                in_a_row = row[:-2] & row[1:-1] & row[2:]
+                assert not in_a_row.any(), (query.name, labels)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("It is expected above 90% in about 1d 2h 3m 4s (median); the probability within 7d is 99%.", 93784.0),
+        ("It is expected above 90% in about 45.5s (median); the probability within 7d is 99%.", 45.5),
+        ("It is expected above 90% at a time that cannot be told, the median lies beyond 7d; the …", None),
+    ],
+)
+def test_the_time_to_the_breach_is_read_from_the_text_of_the_alert(text: str, seconds: float | None) -> None:
+    assert parse_eta(text) == seconds
+
+
+def announced(scene: Scene, off: float = 0.0, stray: bool = False) -> Board:
+    """A board on which both alerts arrived, their times off by a part; and a third one about something healthy."""
+    board = Board(scene, queries=31)
+    for victim in scene.victims:
+        labels = {"alertname": victim.alert, "for": victim.query.name, "kind": "prediction", **victim.labels}
+        alert = Delivered(scene.now, "firing", labels, {})
+        left = victim.breach_at - scene.now
+        published = Published(scene.now, left, 0.95)
+        board.announcements.append(Announcement(alert, 12.0, victim, left * (1 + off), published))
+    if stray:
+        labels = {"alertname": "NodeCPUForecast", "for": "node_cpu_usage", "kind": "prediction", "instance": "node-1"}
+        board.announcements.append(Announcement(Delivered(scene.now, "firing", labels, {}), 14.0))
+    return board
+
+
+def test_it_says_which_condition_does_not_hold_what_was_expected_and_what_came() -> None:
+    scene = choose_scene(5, NOW, load_catalogue("day_trade"))
+    assert announced(scene).problems(complete=True) == []
+    assert announced(scene, off=-0.24).problems(complete=True) == []
+    late = announced(scene, off=0.5).problems(complete=True)
+    assert len(late) == 2
+    assert re.search(r"EnsembleAccuracyForecast to tell [\d.]+ h within 25%, got [\d.]+ h \(\+50%\)", late[0])
+    [stray] = announced(scene, stray=True).problems(complete=True)
+    assert "expected no predictive alert, got NodeCPUForecast" in stray
+    assert "instance=node-1" in stray
+    [silent, *_] = Board(scene, queries=31).problems(complete=True)
+    assert silent == "ensemble accuracy: expected EnsembleAccuracyForecast to be delivered, got none"
+    assert "expected all 31 queries in Prometheus" in announced(scene).problems(complete=False)[0]
+
+
+def test_an_alert_that_alertmanager_repeats_is_told_once() -> None:
+    with Receiver() as receiver, Alertmanager(alertmanager_config(receiver.url)) as alertmanager:
+        for _ in range(3):
+            body = [{"labels": {"alertname": "A", "for": "q", "kind": "prediction"}, "annotations": {"summary": "s"}}]
+            requests.post(f"{alertmanager.url}/api/v2/alerts", json=body, timeout=5).raise_for_status()
+            wait_until(lambda: receiver.delivered, within=10, what="the delivery")
+        time.sleep(1.5)  # longer than the group interval
+        [alert] = receiver.delivered
+    assert (alert.name, alert.query, alert.predictive, alert.firing) == ("A", "q", True, True)
+    assert alert.is_about("q", {"alertname": "A"})
+    assert not alert.is_about("other", {})
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_once_foretells_both_breaches_within_a_minute_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    picture = tmp_path / "demo.svg"
+    demo = start("--once", "--seed", "7", "--svg", str(picture), tmp_path=tmp_path)
+    output, _ = demo.communicate(timeout=280)
+    assert demo.returncode == 0, output
+    for alert in ("EnsembleAccuracyForecast", "NodeDiskForecast"):
+        told = re.search(rf"{alert}: delivered ([\d.]+) s after the start of the servers; .* \(([+-]\d+)%\)", output)
+        assert told is not None, output
+        assert float(told[1]) < 60
+        assert abs(int(told[2])) <= 25
+    assert re.search(r"ensemble accuracy falls under 93 % in about [\d.]+ h \(.*\), P = [01]\.\d\d", output)
+    assert "no predictive alert for the healthy rest; 31 queries forecast" in output
+    drawn = picture.read_text()
+    assert drawn.startswith("<svg")
+    assert "NodeDiskForecast" in drawn
+    assert "url(http" not in drawn  # a picture that fetches nothing
+    assert processes_with(str(tmp_path)) == []
+    assert [path.name for path in tmp_path.iterdir()] == ["demo.svg"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_every_child_and_leaves_nothing_behind(number: signal.Signals, tmp_path: Path) -> None:
+    demo = start("--seed", "7", tmp_path=tmp_path)
+    try:
+        assert demo.stdout is not None
+        for line in demo.stdout:
+            if "servers ready" in line:
+                break
+        assert len(processes_with(str(tmp_path))) == 3
+        demo.send_signal(number)
+        began = time.monotonic()
+        output, _ = demo.communicate(timeout=30)
+        assert time.monotonic() - began < 10
+    finally:
+        demo.kill()
+    assert demo.returncode == (0 if number == signal.SIGINT else 128 + number), output
+    assert "Traceback" not in output
+    assert processes_with(str(tmp_path)) == []
+    assert list(tmp_path.iterdir()) == []
+
+
+OUTSIDE_A_CHECKOUT = """
+import sys
+import detector.child
+detector.child.__file__ = "/nowhere/detector/child.py"
+sys.argv = ["detector", "demo", "--once"]
+from detector.cli import main
+main()
+"""
+
+
+def test_a_missing_server_is_one_sentence() -> None:
+    without = {**os.environ, "PATH": "", "DETECTOR_TOOLS": ""}
+    command = [sys.executable, "-c", OUTSIDE_A_CHECKOUT]
+    done = subprocess.run(command, cwd=ROOT, env=without, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    [line] = done.stderr.splitlines()
+    assert "prometheus was not found on PATH: run `make setup`" in line
