@@ -161,7 +161,7 @@ def _cells(row: Row, horizons: list[int], *, full: bool) -> list[str]:
     if math.isnan(row.chance):
         cells += [NOTHING, NOTHING]
     else:
-        within = f"\n[dim]in {format_duration(result.query.alert_horizon)}[/]" if full else ""
+        within = f"\n[not bold dim]in {format_duration(result.query.alert_horizon)}[/]" if full else ""
         cells += [probability_text(row.chance) + within, _time(row, full=full)]
     state = result.states[row.index]
     shown = "[bold red]ALERT[/]" if row.firing else f"[{STYLES[state] or 'green'}]{state}[/]"
@@ -178,7 +178,7 @@ def _forecast(row: Row, seconds: int, *, full: bool) -> str:
         return median
     style = "red" if _beyond(row, middle) else "default"
     band = f"{value_text(low, query.unit).removesuffix(' %')}–{value_text(high, query.unit)}"
-    return f"[{style}]{median}[/]\n[dim]{band}[/]"
+    return f"[{style}]{median}[/]\n[not bold dim]{band}[/]"
 
 
 def _beyond(row: Row, value: float) -> bool:
@@ -194,7 +194,7 @@ def _time(row: Row, *, full: bool) -> str:
     early, median, late = (float(one) for one in row.result.time_to[row.index])
     if not full:
         return hours_text(median) if math.isfinite(median) else NOTHING
-    return f"[bold]{hours_text(median)}[/]\n[dim]{span(early, late)}[/]"
+    return f"{hours_text(median)}\n[not bold dim]{span(early, late)}[/]"
 
 
 def _head(board: Board, seconds: float) -> Group:
@@ -229,11 +229,10 @@ def _alerts(board: Board) -> Panel:
         name = one.alert.name if one.alert.firing else f"{one.alert.name} resolved"
         text = Text(one.alert.annotations.get("summary", ""))
         if one.alert.firing and expected:
-            text.append(f"\nIt is expected{expected}", style="dim")
+            text.append(f"\nexpected{expected}", style="dim")
         table.add_row(
             f"after {one.seconds:.0f} s",
-            Text(name, style=style),
-            one.alert.labels.get("severity", ""),
+            Text.assemble((name, style), (f"\n{one.alert.labels.get('severity', '')}", "dim")),
             text,
         )
     return Panel(table, title=title, title_align="left", border_style="cyan")
