@@ -32,7 +32,7 @@ SHAPES = ("level", "peak", "trough")
 # Leaks and fills are common, growing peaks less so, deepening troughs rare.
 SHAPE_PRIOR = np.array([1.0, 0.1, 0.03])
 RAMP_TO_STEP = 4.0  # prior odds of a ramp against a step that explains the data as well
-RAMP_TO_ENDED = 30.0  # and against one that ended an hour ago or longer
+RAMP_TO_ENDED = 300.0  # and against one that ended an hour ago or longer: the noise of an hour looks like an end
 SHORTEST, RATIO = HOUR, 1.04  # onsets: from an hour ago, each this much further back than the one before
 REFERENCE_EVERY = 5  # past slopes are looked at for every fifth onset; their scale between is interpolated
 SAMPLE_EVERY = 30 * 60  # the past is looked at this often, in seconds
