@@ -23,9 +23,13 @@ if TYPE_CHECKING:
     from detector.catalogue import Query
     from detector.frame import SeriesFrame
     from detector.interfaces import BreachLike, ForecastLike
+    from detector.quality import Quality
 
 QUANTILES = (0.1, 0.5, 0.9)
 """Published quantiles of the forecast and of the time to breach: the median and the ends of the 80 % band."""
+
+FORECAST = (DataState.OK, DataState.NOT_SKILFUL)
+"""States of the series whose forecasts are published."""
 
 Sample = tuple[names.Metric, dict[str, str], float]
 
@@ -37,8 +41,8 @@ class CycleResult:
     ``frame`` is the history the cycle saw, None when it could not be read. For its n series: ``states
     [n]``, ``decisions [n]``, ``now [n]`` the newest point, ``values [n, Q, H]`` at the query's
     horizons, ``probability [n, H]`` and ``time_to [n, Q]`` where the query has an objective, ``scores
-    [n]``. ``error`` says why there is no forecast, ``push_error`` why it was not published;
-    ``superseded`` that a later slot had been computed before.
+    [n]``; ``quality`` says how earlier forecasts did. ``error`` says why there is no forecast,
+    ``push_error`` why it was not published; ``superseded`` that a later slot had been computed before.
     """
 
     query: Query
@@ -54,6 +58,7 @@ class CycleResult:
     probability: NDArray[np.float64] | None = None
     time_to: NDArray[np.float64] | None = None
     scores: NDArray[np.float64] | None = None
+    quality: Quality | None = None
     body: bytes = b""
     error: DetectorError | None = None
     push_error: DetectorError | None = None
@@ -67,6 +72,17 @@ class CycleResult:
         if self.error is not None:
             return DataState.ERROR
         return next((state for state in DataState if state in self.states), DataState.NO_DATA)
+
+    @property
+    def published(self) -> NDArray[np.float64] | None:
+        """What is scored later, ``[4, n, H]``: the quantiles and P(breach); NaN where nothing is published."""
+        if self.values is None:
+            return None
+        unknown = np.full((len(self.states), len(self.query.horizons)), np.nan)
+        probability = unknown if self.probability is None else self.probability
+        figures = np.stack([*np.moveaxis(self.values, 1, 0), probability])
+        figures[:, [state not in FORECAST for state in self.states]] = np.nan
+        return figures
 
     @property
     def group(self) -> dict[str, str]:
@@ -107,8 +123,9 @@ def samples(result: CycleResult) -> Iterator[Sample]:
         own = {**base, **names.published_labels(labels)}
         yield names.FORECAST_STATE, {**own, names.STATE: str(state)}, 1.0
         yield from _alert(query, own, result.decisions[row].firing)
-        if state is DataState.OK:
+        if state in FORECAST:
             yield from _forecast(result, row, own)
+            yield from _quality(result, row, own)
     if not frame.n:
         yield names.FORECAST_STATE, {**base, names.STATE: str(DataState.NO_DATA)}, 1.0
     yield names.QUERY_SERIES, base, float(frame.n)
@@ -139,6 +156,22 @@ def _forecast(result: CycleResult, row: int, own: dict[str, str]) -> Iterator[Sa
                 yield names.TIME_TO_BREACH, at, float(seconds)
     if result.scores is not None and np.isfinite(result.scores[row]):
         yield names.ANOMALY_SCORE, own, float(result.scores[row])
+
+
+def _quality(result: CycleResult, row: int, own: dict[str, str]) -> Iterator[Sample]:
+    if result.quality is None:
+        return
+    figures = {
+        names.QUALITY_COVERAGE: result.quality.coverage,
+        names.QUALITY_BIAS: result.quality.bias,
+        names.QUALITY_MASE: result.quality.mase,
+        names.QUALITY_LINEAR: result.quality.to_linear,
+        names.QUALITY_BRIER_SKILL: result.quality.brier_skill,
+    }
+    for metric, values in figures.items():
+        for h, seconds in enumerate(result.query.horizons):
+            if np.isfinite(values[row, h]):
+                yield metric, {**own, names.HORIZON: names.horizon_label(seconds)}, float(values[row, h])
 
 
 def _times(query: Query, slot: int) -> Iterator[Sample]:

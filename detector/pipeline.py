@@ -22,6 +22,7 @@ from detector.errors import DetectorError, SinkError, SourceUnavailable, StateEr
 from detector.fitting import Fittings, MakeForecaster, make_forecaster, select_at_horizons
 from detector.frame import SeriesFrame
 from detector.interfaces import ForecasterLike, HistoryLike, Source
+from detector.scorekeeper import Scorekeeper, Standing
 from detector.sink import Sink
 from detector.store import Store
 from detector.telemetry import Telemetry
@@ -72,6 +73,7 @@ class Worker:
         self._store = store
         self.sinks = list(sinks)
         self._fittings = Fittings(catalogue.settings.refit, forecaster)
+        self._scores = Scorekeeper(store)
         self._registers: dict[str, bytes] = {}
 
     def run_slot(self, slot: int, queries: Sequence[str] | None = None) -> list[CycleResult]:
@@ -101,13 +103,13 @@ class Worker:
         try:
             if outage is not None:
                 raise outage
-            decided = self._compute(result, register)
+            decided, standing = self._compute(result, register)
             result.body = render_samples(samples(result))
         except Exception as error:
             result.error = self._explain(result, error)
             result.body = render_samples(failure_samples(result, register))
         else:
-            self._save(query, shard, decided, result)
+            self._save(decided, standing, result)
         self.publish(result)
         self.telemetry.record(result, self._fittings.refits.get(name, 0))
         return result
@@ -136,12 +138,15 @@ class Worker:
         for sink in self.sinks:
             sink.push(group, body)
 
-    def _compute(self, result: CycleResult, register: Register) -> Register:
-        """Fill in the result; returns the register after the slot."""
+    def _compute(self, result: CycleResult, register: Register) -> tuple[Register, Standing]:
+        """Fill in the result; returns the register after the slot and how earlier forecasts did."""
         query, slot = result.query, result.slot
         with _timed(result, "fetch"):
             frame = self._frame(query, result.shard, slot)
         result.frame = frame
+        with _timed(result, "score"):
+            standing = self._scores.standing(query, result.shard, frame, column_of(query, slot))
+        result.quality = standing.quality
         with _timed(result, "forecast"):
             for at in slots_to_decide(query, register.slot, slot)[:-1]:
                 register = self._replay(query, result.shard, frame, register, at)
@@ -149,7 +154,7 @@ class Worker:
         chance = _chance(result)
         register = _decided(query, frame, register, slot, result.states, chance)
         result.decisions = [register.of(series_key(labels)) for labels in frame.labels]
-        return register
+        return register, standing
 
     def _frame(self, query: Query, shard: str, slot: int) -> SeriesFrame:
         """The history of the series that are there, a little longer than the models learn from."""
@@ -209,14 +214,14 @@ class Worker:
             kept = self._registers.get(key)
             return Register.from_bytes(kept) if kept is not None else Register()
 
-    def _save(self, query: Query, shard: str, register: Register, result: CycleResult) -> None:
+    def _save(self, register: Register, standing: Standing, result: CycleResult) -> None:
+        query, shard, at = result.query, result.shard, column_of(result.query, result.slot)
         key, data = register_key(query.name, shard), register.to_bytes()
         self._registers[key] = data
-        try:
+        with _kept_in_memory(result, "alert states"):
             self._store.save(key, data)
-        except StateError as error:
-            result.state_error = error
-            log.error("alert states are kept in memory only: %s", error, extra=_fields(result))
+        with _kept_in_memory(result, "scores"):
+            self._scores.remember(query, shard, at, standing, result.published)
 
 
 def policy_of(query: Query) -> Policy | None:
@@ -278,6 +283,15 @@ def _newest_values(frame: SeriesFrame) -> NDArray[np.float64]:
 def _fields(result: CycleResult) -> dict[str, str | int]:
     """Fields of a log line about this cycle."""
     return {"metric_type": result.query.name, "shard": result.shard, "slot": result.slot}
+
+
+@contextmanager
+def _kept_in_memory(result: CycleResult, what: str) -> Iterator[None]:
+    try:
+        yield
+    except StateError as error:
+        result.state_error = error
+        log.error("%s are kept in memory only: %s", what, error, extra=_fields(result))
 
 
 @contextmanager

@@ -425,3 +425,23 @@ def test_a_shallow_copy_of_the_engine_does_not_change_the_original():
     other = copy.copy(engine)
     other.update(np.zeros((1, 1)))
     assert engine.values.shape == (1, 3)
+
+
+def test_scores_are_published_when_the_truth_has_come_and_survive_a_restart(tmp_path):
+    past = Past(load={"a": lambda t: float(np.sin(t / 13_750.98))})
+    worker, sink = start(past, FileStore(tmp_path))
+    for slot in range(SLOT, SLOT + 8700, 300):
+        worker.run_slot(slot, ["load"])
+        assert ("forecast_quality" in body(sink, "load")) == (slot >= SLOT + 3600 + 11 * 300)
+    before = body(sink, "load")
+    quality = [line.partition(" ")[0] for line in before.splitlines() if line.startswith("forecast_quality")]
+    assert quality == [
+        f'forecast_quality_{name}{{for="load",horizon="1h",instance="a"}}'
+        for name in ("bias", "coverage_ratio", "error_to_linear_ratio", "mase")
+    ]
+    worker.run_slot(slot, ["load"])
+    assert body(sink, "load") == before
+    again, again_sink = start(past, FileStore(tmp_path))
+    again.run_slot(slot, ["load"])
+    assert body(again_sink, "load") == before
+    assert "NaN" not in before
