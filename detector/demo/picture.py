@@ -28,6 +28,8 @@ PICTURE_WIDTH = 132
 HEALTHY_ROWS = 8
 FIXED_LINES = 29
 """Lines of the picture besides the healthy rows."""
+QUERY_WIDTH, SERIES_WIDTH, HORIZON_WIDTH, FULL_WIDTH = 25, 21, 15, 131
+"""Of the columns, and of the table with three horizons; a narrow terminal sees fewer of them."""
 ALERT_ROWS = 6
 P10, P50, P90 = 0, 1, 2
 _SAME_EVERYWHERE = ("job", "service")
@@ -63,14 +65,14 @@ class Row:
         return bool(self.result.decisions) and self.result.decisions[self.index].firing
 
 
-def picture(board: Board, stage: Stage, seconds: float, height: int | None) -> RenderableType:
-    """All of it; `height` lines are there, None: as many as it takes."""
+def picture(board: Board, stage: Stage, seconds: float, width: int, height: int | None) -> RenderableType:
+    """All of it, in `width` columns and `height` lines (None: as many as it takes)."""
     from rich.console import Group
 
     healthy = HEALTHY_ROWS if height is None else max(0, min(HEALTHY_ROWS, height - FIXED_LINES))
     parts: list[RenderableType] = [_head(board, seconds)]
     if board.results:
-        parts.append(forecasts(board, healthy))
+        parts.append(forecasts(board, healthy, width))
     return Group(*parts, _alerts(board), _truth(board), _places(stage))
 
 
@@ -110,7 +112,7 @@ def span(early: float, late: float) -> str:
     return f"{early / 3600:.1f}–{late / 3600:.1f} h"
 
 
-def forecasts(board: Board, healthy: int) -> Group:
+def forecasts(board: Board, healthy: int, width: int) -> Group:
     """The series that break an objective first and in full, then the most likely of each healthy query."""
     from rich import box
     from rich.console import Group
@@ -123,9 +125,10 @@ def forecasts(board: Board, healthy: int) -> Group:
     victims.sort(key=lambda row: -np.nan_to_num(row.chance))
     others = [row for row in rows if row not in victims]
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    table.add_column("query", no_wrap=True)
-    table.add_column("series", no_wrap=True)
+    table.add_column("query", no_wrap=True, max_width=QUERY_WIDTH)
+    table.add_column("series", no_wrap=True, max_width=SERIES_WIDTH)
     horizons = sorted({seconds for result in results for seconds in result.query.horizons})
+    horizons = horizons[: max(1, len(horizons) + min(0, (width - FULL_WIDTH) // HORIZON_WIDTH))]
     in_horizons = [f"in {format_duration(seconds)}" for seconds in horizons]
     for name in ("now", *in_horizons, "P(breach)", "breach in"):
         table.add_column(name, justify="right", no_wrap=True)

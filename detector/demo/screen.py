@@ -67,13 +67,13 @@ class Screen:
         if self._live is not None:
             self._live.stop()
         if self._last is not None:
-            self.console.print(picture(*self._last, height=None))
+            self.console.print(picture(*self._last, self.console.width, None))
 
     def show(self, board: Board, stage: Stage, seconds: float) -> None:
         """The state of things, `seconds` after the start of the servers."""
         self._last = (board, stage, seconds)
         if self._live is not None:
-            self._live.update(picture(board, stage, seconds, height=self.console.height), refresh=False)
+            self._live.update(picture(board, stage, seconds, self.console.width, self.console.height), refresh=False)
             return
         self._tell_news(board, seconds)
 
@@ -101,6 +101,6 @@ class Screen:
         if self._last is None:
             raise ValueError("nothing was shown yet")
         canvas = Console(record=True, width=PICTURE_WIDTH, file=io.StringIO(), force_terminal=True)
-        canvas.print(picture(*self._last, height=None))
+        canvas.print(picture(*self._last, PICTURE_WIDTH, None))
         drawn = canvas.export_svg(title=title, unique_id="demo")
         return re.sub(r"\s*@font-face \{.*?\}", "", drawn, flags=re.DOTALL)
