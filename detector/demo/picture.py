@@ -24,15 +24,15 @@ if TYPE_CHECKING:
     from detector.demo.scene import Victim
     from detector.demo.stage import Stage
 
-PICTURE_WIDTH = 132
+PICTURE_WIDTH = 140
 HEALTHY_ROWS = 8
 FIXED_LINES = 29
 """Lines of the picture besides the healthy rows."""
-QUERY_WIDTH, SERIES_WIDTH, HORIZON_WIDTH, FULL_WIDTH = 25, 21, 15, 131
+QUERY_WIDTH, SERIES_WIDTH, HORIZON_WIDTH, FULL_WIDTH = 25, 21, 15, 135
 """Of the columns, and of the table with three horizons; a narrow terminal sees fewer of them."""
 ALERT_ROWS = 6
 P10, P50, P90 = 0, 1, 2
-_SAME_EVERYWHERE = ("job", "service")
+_SAME_EVERYWHERE = frozenset({"job", "service"})
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,8 @@ class Row:
     def series(self) -> str:
         """What tells the series from its sisters."""
         labels = self.result.frame.labels[self.index] if self.result.frame is not None else {}
-        return " ".join(labels[name] for name in sorted(labels) if name not in _SAME_EVERYWHERE)
+        own = sorted(labels.keys() - _SAME_EVERYWHERE, key=lambda name: (name != "instance", name))
+        return " ".join(labels[name] for name in own)
 
     @property
     def firing(self) -> bool:
@@ -126,7 +127,7 @@ def forecasts(board: Board, healthy: int, width: int) -> Group:
     others = [row for row in rows if row not in victims]
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("query", no_wrap=True, max_width=QUERY_WIDTH)
-    table.add_column("series", no_wrap=True, max_width=SERIES_WIDTH)
+    table.add_column("series", no_wrap=True, max_width=SERIES_WIDTH + max(0, width - FULL_WIDTH))
     horizons = sorted({seconds for result in results for seconds in result.query.horizons})
     horizons = horizons[: max(1, len(horizons) + min(0, (width - FULL_WIDTH) // HORIZON_WIDTH))]
     in_horizons = [f"in {format_duration(seconds)}" for seconds in horizons]
