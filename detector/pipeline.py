@@ -149,8 +149,8 @@ class Worker:
         result.quality = standing.quality
         with _timed(result, "forecast"):
             for at in slots_to_decide(query, register.slot, slot)[:-1]:
-                register = self._replay(query, result.shard, frame, register, at)
-            self._forecast(result, frame)
+                register = self._replay(result, frame, standing, register, at)
+            self._forecast(result, frame, standing)
         chance = _chance(result)
         register = _decided(query, frame, register, slot, result.states, chance)
         result.decisions = [register.of(series_key(labels)) for labels in frame.labels]
@@ -169,13 +169,13 @@ class Worker:
         there &= newest >= frame.start
         return frame if there.all() else frame.select(there)
 
-    def _forecast(self, result: CycleResult, frame: SeriesFrame) -> None:
+    def _forecast(self, result: CycleResult, frame: SeriesFrame, standing: Standing) -> None:
         query = result.query
         result.now = _newest_values(frame)
         if not frame.n:
             return
         forecaster = self._fittings.at(query, result.shard, frame, column_of(query, result.slot))
-        result.states = _states(query, frame, result.slot, forecaster)
+        result.states = _states(query, frame, result.slot, forecaster, standing)
         result.forecast = forecaster.forecast()
         result.values = select_at_horizons(result.forecast, query.horizons, QUANTILES)
         result.scores = forecaster.scores(1, query.detection_direction)[:, -1]
@@ -184,13 +184,16 @@ class Worker:
             result.probability = result.breach.probability_within(list(query.horizons))
             result.time_to = result.breach.time_to(list(QUANTILES))
 
-    def _replay(self, query: Query, shard: str, frame: SeriesFrame, register: Register, slot: int) -> Register:
-        """Decide an earlier slot as it would have been decided then: with nothing later than itself."""
+    def _replay(
+        self, result: CycleResult, frame: SeriesFrame, standing: Standing, register: Register, slot: int
+    ) -> Register:
+        """Decide an earlier slot as it would have been decided then: with no data later than itself."""
+        query = result.query
         if query.threshold is None or not frame.n:
             return register
         then = frame.slice_time(frame.start, column_of(query, slot))
-        forecaster = self._fittings.at(query, shard, then, column_of(query, slot))
-        states = _states(query, then, slot, forecaster)
+        forecaster = self._fittings.at(query, result.shard, then, column_of(query, slot))
+        states = _states(query, then, slot, forecaster, standing)
         breach = forecaster.forecast().breach(query.threshold, query.breach_above, query.breach.run)
         chance = breach.probability_within([query.alert_horizon])[:, 0]
         return _decided(query, then, register, slot, states, chance)
@@ -267,10 +270,12 @@ def _chance(result: CycleResult) -> NDArray[np.float64]:
     return result.probability[:, result.query.horizons.index(result.query.alert_horizon)]
 
 
-def _states(query: Query, frame: SeriesFrame, slot: int, forecaster: ForecasterLike) -> list[DataState]:
+def _states(
+    query: Query, frame: SeriesFrame, slot: int, forecaster: ForecasterLike, standing: Standing
+) -> list[DataState]:
     newest = newest_columns(frame.values)
     ages = np.where(newest < 0, np.inf, (column_of(query, slot) - frame.start) // frame.step - newest)
-    return data_states(ages, forecaster.state)
+    return data_states(ages, forecaster.state, standing.lost)
 
 
 def _newest_values(frame: SeriesFrame) -> NDArray[np.float64]:

@@ -6,7 +6,7 @@ columns of the history, R records of one horizon, H horizons. A figure is NaN un
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -33,8 +33,8 @@ INDEPENDENT = 3
 LOSES_ABOVE, RECOVERS_AT = 1.2, 1.0
 """Error relative to the seasonal naive forecast above which a series is not skilful, and at which it is again.
 
-The margin is what chance makes of two equal forecasts over three independent horizons of noise; between the two a
-series stays what it was, so that it cannot flap.
+The margin is for chance, which makes one of two equal forecasts look better over a few independent horizons; between
+the two levels a series stays what it was, so that it cannot flap.
 """
 DAY, WEEK = 86_400, 604_800
 LINE_SECONDS = 4 * 3600
@@ -47,8 +47,10 @@ PRECISION = 1e-6
 class Quality:
     """Figures ``[n, H]`` as published (see `conventions`), and ``against_naive [n, H]`` for the judgement.
 
-    ``against_naive`` is the MASE where enough independent forecasts have matured to judge by; inf where the naive
-    forecast made no error and ours did.
+    ``against_naive`` is the error relative to the naive one where enough independent forecasts have matured to judge
+    by: the smaller of the MASE and of the same ratio of medians, so that forecasts that lose must lose on average and
+    most of the time. A slide that somebody repairs because he was warned makes a few forecasts very wrong; it must
+    not silence the next warning. inf where the naive forecast made no error and ours did.
     """
 
     coverage: Float
@@ -107,21 +109,27 @@ def _errors(query: Query, frame: SeriesFrame, horizon: int, records: Records) ->
     first = np.where(counts, seconds, np.inf).min(axis=1, initial=np.inf)
     newest = np.where(counts, seconds, -np.inf).max(axis=1, initial=-np.inf)
     judged = (counts.sum(axis=1) >= ENOUGH_TO_JUDGE) & (newest - first >= (INDEPENDENT - 1) * horizon)
-    against = np.where(judged, mase, np.nan)
-    to_linear = _relative(truth, median, line)[0]
+    typical, _ = _relative(truth, median, naive, _median)
+    against = np.where(judged, np.minimum(mase, typical), np.nan)
+    to_linear, _ = _relative(truth, median, line)
     return np.stack([_mean(inside), _mean(median - truth), _finite(mase), _finite(to_linear), against])
 
 
-def _relative(truth: Float, forecast: Float, reference: Float) -> tuple[Float, NDArray[np.bool_]]:
+def _relative(
+    truth: Float, forecast: Float, reference: Float, middle: Callable[[Float], Float] | None = None
+) -> tuple[Float, NDArray[np.bool_]]:
     """Mean absolute error of the forecast over that of the reference ``[n]``, and the pairs that count ``[n, R]``.
+
+    ``middle`` replaces the mean.
 
     With the seasonal naive forecast of the same targets as the reference this is the relative MAE of Hyndman & Koehler
     (2006), Another look at measures of forecast accuracy, International Journal of Forecasting 22.
     """
     counts = np.isfinite(truth + forecast + reference)
-    ours = _mean(np.where(counts, np.abs(forecast - truth), np.nan))
-    theirs = _mean(np.where(counts, np.abs(reference - truth), np.nan))
-    none = PRECISION * _mean(np.where(counts, np.abs(truth), np.nan))
+    middle = middle or _mean
+    ours = middle(np.where(counts, np.abs(forecast - truth), np.nan))
+    theirs = middle(np.where(counts, np.abs(reference - truth), np.nan))
+    none = PRECISION * middle(np.where(counts, np.abs(truth), np.nan))
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = ours / np.where(theirs <= none, 0.0, theirs)
     return np.where((ours <= none) & (theirs <= none), np.nan, ratio), counts
@@ -224,8 +232,9 @@ def _brier_skill(query: Query, frame: SeriesFrame, horizon: int, records: Record
     The base rate at an origin is the share of earlier origins, one a recording interval, whose horizon had ended by
     then and held a breach; with half a breach and half a quiet horizon added to the independent ones (Krichevsky &
     Trofimov (1981), The performance of universal encoding, IEEE Transactions on Information Theory 27), so that a
-    series that never broke is not called impossible to break. Skill: Murphy (1973), A new vector partition of the
-    probability score, Journal of Applied Meteorology 12.
+    series that never broke is not called impossible to break. NaN where there never was a breach, neither then nor
+    since: nothing can be told from it. Skill: Murphy (1973), A new vector partition of the probability score, Journal
+    of Applied Meteorology 12.
     """
     reach = horizon // frame.step + query.breach.run - 1
     interval = interval_of(query, horizon)
@@ -243,13 +252,25 @@ def _brier_skill(query: Query, frame: SeriesFrame, horizon: int, records: Record
     counts = np.isfinite(happened + probability + base_rate)
     ours = _mean(np.where(counts, (probability - happened) ** 2, np.nan))
     theirs = _mean(np.where(counts, (base_rate - happened) ** 2, np.nan))
+    ever = (counts & ((happened == 1) | (breached > 0))).any(axis=1)
     with np.errstate(invalid="ignore", divide="ignore"):
-        return _finite(1 - ours / theirs)
+        return np.where(ever, _finite(1 - ours / theirs), np.nan)
 
 
 def _mean(values: Float) -> Float:
     """Mean over the records of ``values [n, R]`` that are known; NaN under `ENOUGH` of them."""
     return np.where(np.isfinite(values).sum(axis=1) >= ENOUGH, mean_of_known(values, axis=1), np.nan)
+
+
+def _median(values: Float) -> Float:
+    """Median over the records of ``values [n, R]`` that are known; NaN under `ENOUGH` of them."""
+    if not values.shape[1]:
+        return np.full(len(values), np.nan)
+    known = np.isfinite(values).sum(axis=1)
+    ranked = np.sort(values, axis=1)  # NaN comes last
+    low, high = (np.maximum(at, 0)[:, None] for at in ((known - 1) // 2, np.minimum(known // 2, values.shape[1] - 1)))
+    middle = (np.take_along_axis(ranked, low, axis=1) + np.take_along_axis(ranked, high, axis=1))[:, 0] / 2
+    return np.where(known >= ENOUGH, middle, np.nan)
 
 
 def _finite(values: Float) -> Float:

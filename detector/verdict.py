@@ -90,21 +90,27 @@ def decide(
     return AlertState(state.firing and probability >= policy.clear, 0, slot, newest)
 
 
-def data_states(newest_age_steps: NDArray[np.float64], engine: Iterable[str]) -> list[DataState]:
+def data_states(
+    newest_age_steps: NDArray[np.float64], engine: Iterable[str], lost: NDArray[np.bool_]
+) -> list[DataState]:
     """State of each series, ``[n]``.
 
     ``newest_age_steps [n]``: steps since the newest point (inf where there is none); ``engine [n]``:
-    what the forecaster says (ok, insufficient_history or no_data).
+    what the forecaster says (ok, insufficient_history or no_data); ``lost [n]``: whether its forecasts
+    are worse than the naive ones.
 
-    >>> [str(s) for s in data_states(np.array([0.0, 6.0, np.inf]), ["ok", "ok", "ok"])]
-    ['ok', 'stale', 'no_data']
+    >>> ages, lost = np.array([0.0, 6.0, np.inf, 0.0]), np.array([False, True, True, True])
+    >>> [str(s) for s in data_states(ages, ["ok"] * 4, lost)]
+    ['ok', 'stale', 'no_data', 'not_skilful']
     """
     states = []
-    for age, said in zip(newest_age_steps, engine, strict=True):
+    for age, said, loses in zip(newest_age_steps, engine, lost, strict=True):
         if np.isinf(age):
             states.append(DataState.NO_DATA)
         elif age > STALE_STEPS:
             states.append(DataState.STALE)
+        elif said == DataState.OK and loses:
+            states.append(DataState.NOT_SKILFUL)
         else:
             states.append(DataState(str(said)))
     return states

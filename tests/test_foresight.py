@@ -48,6 +48,23 @@ def test_a_healthy_day_raises_no_predictive_alert() -> None:
     assert quiet.fired == 0
 
 
+@pytest.mark.slow
+def test_the_engine_stays_skilful_while_a_slide_begins_and_is_repaired() -> None:
+    catalogue = load_catalogue("day_trade")
+    catalogue = catalogue.model_copy(update={"settings": catalogue.settings.model_copy(update={"refit": 6 * 3600})})
+    begin = MONDAY + 3 * 86400
+    trouble = [Scenario("accuracy-slide", begin, severity=0.5), Scenario("retrain", begin + 6 * 3600)]
+    end = begin + 2 * 86400
+    history = SimulatedHistory(Platform(5, trouble), MONDAY, end)
+    worker = Worker(catalogue, history, MemoryStore(), history=history)
+    for slot in range(MONDAY, end, 3600):
+        result = worker.run_query("ml_ensemble_accuracy", slot)
+        assert [str(state) for state in result.states] == ["ok"]
+    assert result.quality is not None
+    assert result.quality.against_naive[0, 1] < 1  # judged at 24 h, the alert's horizon
+    assert 0.5 < result.quality.coverage[0, 1] <= 1
+
+
 def test_a_retrain_takes_the_alert_back() -> None:
     query = load_catalogue("day_trade").queries["ml_ensemble_accuracy"]
     slide = Scenario("accuracy-slide", MONDAY, severity=0.5)

@@ -445,3 +445,41 @@ def test_scores_are_published_when_the_truth_has_come_and_survive_a_restart(tmp_
     again.run_slot(slot, ["load"])
     assert body(again_sink, "load") == before
     assert "NaN" not in before
+
+
+@dataclass
+class Wrong(LastValue):
+    """An engine that is off by ``by``, and always sure of a breach."""
+
+    by: Any = 0.0
+
+    def quantile(self, quantiles: Any) -> Any:
+        return super().quantile(quantiles) + self.by()
+
+    def probability_within(self, seconds: Any) -> Any:
+        return np.full((len(self.values), len(seconds)), 0.95)
+
+
+def test_forecasts_that_lose_to_the_naive_one_raise_no_alert_until_they_are_better_again(tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    off = [0.5]
+    catalogue = parse_catalogue(CATALOGUE.replace("history: 24h", "history: 48h"), "test.yaml")
+    past = Past(accuracy={"a": lambda t: 0.95 + 0.03 * float(np.sin(t / 5000))})
+    options: dict[str, Any] = {"catalogue": catalogue, "forecaster": lambda query: Wrong(by=lambda: off[0])}
+    worker, sink = start(past, FileStore(tmp_path), **options)
+    seen = []
+    for slot in range(SLOT, SLOT + 12 * 3600, 300):
+        if slot == SLOT + 4 * 3600:
+            off[0] = 0.0
+            worker, sink = start(past, FileStore(tmp_path), **options)  # a restart keeps the scores
+        [result] = worker.run_slot(slot, ["accuracy"])
+        seen.append((str(result.states[0]), alert_in(body(sink))))
+        assert "forecast_value" in body(sink)
+    changes = [i for i in range(1, len(seen)) if seen[i] != seen[i - 1]]
+    matured = 12 + 24
+    assert [seen[i] for i in changes] == [("not_skilful", "0.0"), ("ok", "1.0")]
+    assert (seen[0], changes[0]) == (("ok", "1.0"), matured)
+    lines = [record.getMessage() for record in caplog.records if "seasonal naive" in record.getMessage()]
+    assert len(lines) == 2
+    assert "lose to the seasonal naive one: no predictive alert" in lines[0]
+    assert "are no worse than the seasonal naive one again" in lines[1]

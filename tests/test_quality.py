@@ -10,7 +10,7 @@ import pytest
 from detector.catalogue import Query
 from detector.errors import StateError
 from detector.frame import SeriesFrame
-from detector.quality import ENOUGH, score
+from detector.quality import ENOUGH, lost, score
 from detector.scorekeeper import Scorekeeper, record_key
 from detector.store import FileStore, MemoryStore
 from detector.track_record import CAPACITY, TrackRecord, interval_of
@@ -207,3 +207,17 @@ def test_a_perfect_forecast_of_a_constant_is_no_failure() -> None:
     found = score(of, data, kept, SERIES)
     assert (found.coverage == 1).all()
     assert np.isnan(found.mase).all() and np.isnan(found.against_naive).all()
+
+
+def test_a_few_forecasts_that_came_very_wrong_do_not_make_a_series_lose_but_most_do() -> None:
+    of, data = query(horizons=["1h"]), frame()
+    truth = {int(t): v for t, v in zip(data.times, data.values.T, strict=True)}
+    for wrong_share, loses in ((0.3, False), (0.8, True)):
+        kept = TrackRecord()
+        for i, t in enumerate(range(NOW - DAY, NOW, 300)):
+            come = np.nan_to_num(truth.get(t + HOUR, np.zeros(3)))
+            figures = np.repeat((come + 50 * (i % 10 < 10 * wrong_share))[None, :, None], 4, axis=0)
+            kept = kept.as_of(of, t).with_forecast(of, t, SERIES, figures)
+        quality = score(of, data, kept.as_of(of, NOW), SERIES)
+        assert (quality.mase > 5).all()
+        assert lost(of, quality, SERIES, frozenset()) == (frozenset(SERIES) if loses else frozenset())

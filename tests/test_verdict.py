@@ -135,7 +135,8 @@ def test_bytes_that_are_no_register_are_a_value_error(data):
 def test_a_series_is_stale_after_more_than_five_steps_and_without_points_has_no_data():
     ages = np.array([0.0, 5.0, 6.0, np.inf, 0.0])
     engine = ["ok", "ok", "insufficient_history", "ok", "insufficient_history"]
-    assert data_states(ages, engine) == ["ok", "ok", "stale", "no_data", "insufficient_history"]
+    lost = np.zeros(5, np.bool_)
+    assert data_states(ages, engine, lost) == ["ok", "ok", "stale", "no_data", "insufficient_history"]
 
 
 def test_the_newest_point_is_found_before_gaps_and_infinities():
