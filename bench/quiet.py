@@ -43,7 +43,9 @@ class SimulatedHistory:
         frames: dict[str, SeriesFrame] = self.__dict__["_frames"]
         if query.name not in frames:
             begin = (self.first - query.history) // query.step * query.step
-            frames[query.name] = self.platform.query(query.name, begin, self.last, query.step)
+            known = query.name in self.platform.catalogue.queries
+            name = query.name if known else query.expr  # a query's samples are a metric of their own
+            frames[query.name] = self.platform.query(name, begin, self.last, query.step)
         newest = end // query.step * query.step
         return frames[query.name].slice_time(newest - query.history + query.step, newest)
 

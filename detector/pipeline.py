@@ -22,6 +22,7 @@ from detector.errors import DetectorError, SinkError, SourceUnavailable, StateEr
 from detector.fitting import Fittings, MakeForecaster, make_forecaster, select_at_horizons
 from detector.frame import SeriesFrame
 from detector.interfaces import ForecasterLike, HistoryLike, Source
+from detector.outcomes import Outcomes
 from detector.scorekeeper import Scorekeeper, Standing
 from detector.sink import Sink
 from detector.store import Store
@@ -70,6 +71,7 @@ class Worker:
         self.telemetry = Telemetry()
         self._source = source
         self._history = history
+        self._outcomes = Outcomes(history)
         self._store = store
         self.sinks = list(sinks)
         self._fittings = Fittings(catalogue.settings.refit, forecaster)
@@ -164,6 +166,7 @@ class Worker:
         cap = self.catalogue.settings.max_series
         if frame.n > cap:
             raise TooManySeries(expected=cap, got=frame.n, expr=query.expr)
+        frame = self._outcomes.of(query, shard, column_of(query, slot), frame)
         newest = frame.start + newest_columns(frame.values) * frame.step
         there = newest > column_of(query, slot) - max(GONE_SECONDS, 12 * frame.step)
         there &= newest >= frame.start

@@ -152,7 +152,7 @@ def test_check_config_says_what_every_query_finds(prometheus: object, pushgatewa
     mine.write_text(f"""\
 settings: {{prometheus: "{server.url}", max_series: 1}}
 queries:
-  shares: {{expr: a, unit: ratio, data_range: [0, 1], samples: none_such, shard_by: region}}
+  shares: {{expr: a, unit: ratio, data_range: [0, 1], samples: none_such}}
   gaps: {{expr: b, unit: ratio}}
   empty: {{expr: none_such, unit: ratio}}
   wrong: {{expr: "rate(a", unit: ratio}}
@@ -167,7 +167,7 @@ queries:
         "wrong": (None, "failed"),
     }
     remarks = "; ".join(report.findings["shares"].remarks)
-    for part in ("1 outside data_range [0.0, 1.0], such as 95", "more than max_series 1", "'none_such'", "'region'"):
+    for part in ("1 outside data_range [0.0, 1.0], such as 95", "more than max_series 1", "'none_such'"):
         assert part in remarks
     assert "Finding nothing: empty." in summary(catalogue, report)
     done = run("check-config", str(mine), "--against", server.url)

@@ -123,8 +123,6 @@ def _run(query: Query, source: Source, max_series: int) -> Finding:
     if outside:
         low, high = query.data_range
         finding.remark("warning", f"{len(outside)} outside data_range [{low}, {high}], such as {outside[0]:.6g}")
-    if query.shard_by and found and not any(query.shard_by in labels for labels, _ in found):
-        finding.remark("warning", f"no series has the label {query.shard_by!r} of shard_by")
     return finding
 
 

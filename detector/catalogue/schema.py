@@ -34,7 +34,6 @@ MIN_STEP_SECONDS = 15
 CLOCKS = ("wall",)
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,127}")
-_LABEL = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 Severity = Literal["critical", "warning", "info"]
 Unit = Literal["ratio", "percent", "seconds", "bytes", "count", "per_second"]
@@ -108,7 +107,6 @@ class Query(Part):
     service: Whom = ""
     team: Whom = ""
     channel: Annotated[Text, AfterValidator(plain_text)] = "alerts"
-    shard_by: str | None = None
     threshold_alert: ThresholdAlert | None = None
     alert: Alert | None = None
     description: str = ""
@@ -147,13 +145,6 @@ class Query(Part):
     def _known_clock(cls, value: str) -> str:
         if value not in CLOCKS:
             raise expectation("wall (trading-session clocks are not available yet)")
-        return value
-
-    @field_validator("shard_by")
-    @classmethod
-    def _is_label(cls, value: str | None) -> str | None:
-        if value is not None and not _LABEL.fullmatch(value):
-            raise expectation("a label name such as instance")
         return value
 
     @field_validator("name")
