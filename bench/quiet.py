@@ -49,6 +49,9 @@ class SimulatedHistory:
         newest = end // query.step * query.step
         return frames[query.name].slice_time(newest - query.history + query.step, newest)
 
+    def flush(self) -> None:
+        """Nothing is kept."""
+
     def ready(self) -> bool:
         """Whether the source answers: always."""
         return True

@@ -30,6 +30,10 @@ class HistoryLike(Protocol):
         """The query's history up to ``end``."""
         ...
 
+    def flush(self) -> None:
+        """Save what a restart would have to fetch again."""
+        ...
+
 
 class BreachLike(Protocol):
     """What the worker reads off a breach; n series."""

@@ -129,6 +129,10 @@ class Worker:
                 log.error(str(error), extra={**_fields(result), "error": error_kind(error)})
         self.telemetry.pushed(result.query.name, ok=result.push_error is None)
 
+    def flush(self) -> None:
+        """Save the history read so far, so that a restart fetches only the gap."""
+        self._history.flush()
+
     def publish_telemetry(self, worker: str = ONE_SHARD) -> None:
         """Push the worker's own metrics as a group of their own; the queries' pushes tell of a gateway that fails."""
         try:

@@ -116,25 +116,13 @@ def run_forever(
     """Run every query at each of its slots until ``stop`` is set; the cycle under way is finished first.
 
     A slot that began while an earlier one was still computed is skipped when a newer one has begun: the past is never
-    computed. Pushes that failed are repeated until the next slot. ``on_cycle`` gets the results of each round.
+    computed. Pushes that failed are repeated until the next slot. ``on_cycle`` gets the results of each round. The
+    history is saved at the end.
     """
-    clock = clock or WallClock()
-    done: dict[int, int] = {}
-    for sink in worker.sinks:
-        remove_stale_groups(sink, worker.catalogue)
-    while not stop.is_set():
-        results = []
-        for every in _paces(worker):
-            slot = _due(clock.now(), every, done.get(every))
-            if slot is not None and not stop.is_set():
-                _count_missed(worker, every, done.get(every), slot)
-                results += _run(worker, every, slot)
-                done[every] = slot
-        if results:
-            worker.publish_telemetry()
-            if on_cycle is not None:
-                on_cycle(results)
-        _wait(worker, [result for result in results if result.push_error], done, clock, stop)
+    try:
+        _run_slots(worker, stop, clock or WallClock(), on_cycle)
+    finally:
+        worker.flush()
 
 
 def delete_groups(sink: Sink, chosen: Callable[[dict[str, str]], bool] = lambda group: True) -> list[dict[str, str]]:
@@ -208,6 +196,25 @@ def failures(results: Sequence[CycleResult]) -> list[str]:
         more = f" and {len(queries) - 1} more" if len(queries) > 1 else ""
         told.append(f"{queries[0]}{more}: {message}")
     return told
+
+
+def _run_slots(worker: Worker, stop: threading.Event, clock: Clock, on_cycle: OnCycle | None) -> None:
+    done: dict[int, int] = {}
+    for sink in worker.sinks:
+        remove_stale_groups(sink, worker.catalogue)
+    while not stop.is_set():
+        results = []
+        for every in _paces(worker):
+            slot = _due(clock.now(), every, done.get(every))
+            if slot is not None and not stop.is_set():
+                _count_missed(worker, every, done.get(every), slot)
+                results += _run(worker, every, slot)
+                done[every] = slot
+        if results:
+            worker.publish_telemetry()
+            if on_cycle is not None:
+                on_cycle(results)
+        _wait(worker, [result for result in results if result.push_error], done, clock, stop)
 
 
 def _paces(worker: Worker) -> list[int]:

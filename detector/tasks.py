@@ -8,6 +8,8 @@ import threading
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from celery.signals import worker_process_shutdown, worker_shutdown
+
 from detector.app import EXPIRES_SHARE, app, catalogue
 from detector.clock import WallClock, slot_at
 from detector.errors import SinkError
@@ -53,6 +55,14 @@ def worker() -> Worker:
     from detector.run import build_worker
 
     return build_worker(catalogue)
+
+
+@worker_process_shutdown.connect
+@worker_shutdown.connect
+def save_history(**_: Any) -> None:
+    """Save the history read so far, where this process has read any."""
+    if worker.cache_info().currsize:
+        worker().flush()
 
 
 def _claim(query: str, shard: str, slot: int, every: int, owner: str) -> bool:

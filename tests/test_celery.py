@@ -16,7 +16,11 @@ from typing import Any
 
 import pytest
 
+from detector.catalogue import load_catalogue
+from detector.frame import SeriesFrame
+from detector.history import History
 from detector.servers import Prometheus, Pushgateway, Redis, prometheus_config, wait_until
+from detector.store import RedisStore
 
 CATALOGUE = """
 settings:
@@ -124,6 +128,13 @@ def exporter() -> Iterator[str]:
         thread.join()
 
 
+class NotAsked:
+    """A source for what is saved already."""
+
+    def range(self, expr: str, start: int, end: int, step: int) -> SeriesFrame:
+        raise AssertionError(f"asked for {start} to {end} again")
+
+
 @pytest.mark.slow
 def test_worker_and_beat_bring_forecasts_into_prometheus(
     exporter: str,
@@ -169,6 +180,8 @@ def test_worker_and_beat_bring_forecasts_into_prometheus(
         for process in processes:
             process.terminate()
         codes = [process.wait(60) for process in processes]
+    kept = History(NotAsked(), RedisStore(redis.url)).window(load_catalogue(catalogue).query("load"), "0", int(later))
+    assert kept.n == 1  # saved at the end: a restart reads nothing again
     by_query = {labels["for"]: labels for labels, _ in states}
     assert by_query["load"]["exported_job"] == "app"
     assert by_query["broken"]["state"] == "error"

@@ -95,6 +95,9 @@ class Past:
     def ready(self) -> bool:
         return not any(isinstance(one, SourceUnavailable) for one in self.series.values())
 
+    def flush(self) -> None:
+        """Nothing is kept."""
+
     def window(self, query: Any, shard: str, end: int) -> SeriesFrame:
         series = self.series[query.name]
         if isinstance(series, Exception):

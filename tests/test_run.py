@@ -16,9 +16,14 @@ import pytest
 
 from detector.catalogue import Catalogue, parse_catalogue
 from detector.child import free_port
+from detector.frame import SeriesFrame
+from detector.history import History
+from detector.pipeline import Worker
 from detector.run import build_worker, exit_code, remove_stale_groups, run_forever, run_once
 from detector.servers import Prometheus, Pushgateway, wait_until
 from detector.sink import PushgatewaySink
+from detector.source import PrometheusSource
+from detector.store import FileStore
 from tests.misbehaving import Behaviour, Loopback
 
 HEADER = """
@@ -278,6 +283,46 @@ def test_a_clock_set_back_an_hour_does_not_stop_the_loop(tmp_path: Path) -> None
     clock.jumps[1] = -3600.0
     seen, _ = slots_of(tmp_path, clock, 3)
     assert [slot - 1_800_000_000 for _, slot in seen] == [0, -3600, -3540]
+
+
+class Asked:
+    """A source that remembers which spans it was asked for."""
+
+    def __init__(self, source: PrometheusSource) -> None:
+        self.source = source
+        self.spans: list[tuple[int, int]] = []
+
+    def ready(self) -> bool:
+        return self.source.ready()
+
+    def range(self, expr: str, start: int, end: int, step: int) -> SeriesFrame:
+        self.spans.append((start, end))
+        return self.source.range(expr, start, end, step)
+
+
+def test_after_a_clean_stop_a_restart_reads_only_the_gap(server: Prometheus, tmp_path: Path) -> None:
+    catalogue = load(write_catalogue(tmp_path, {"daily": DAILY}, server.url))
+    slot = 1_790_000_040 // 60 * 60
+
+    def run(clock: Fast, slots: int) -> list[tuple[int, int]]:
+        source = Asked(PrometheusSource(catalogue.settings.prometheus))
+        store = FileStore(tmp_path / "state")
+        stop, seen = threading.Event(), []
+
+        def count(results: list[Any]) -> None:
+            seen.extend(results)
+            if len(seen) == slots:
+                stop.set()
+
+        worker = Worker(catalogue, source, store, history=History(source, store))
+        run_forever(worker, stop, clock=clock, on_cycle=count)
+        assert [result.failure for result in seen] == [None] * slots
+        return source.spans
+
+    [(first, last), *_] = run(Fast(slot + 5.0), 5)
+    assert last - first > 24 * 3600
+    [(first, last)] = run(Fast(slot + 605.0), 1)
+    assert (first, last) == (slot + 240 - 60, slot + 600)  # the newest two columns again, and the ten minutes since
 
 
 def test_a_push_that_failed_is_repeated_within_its_slot(
