@@ -62,9 +62,7 @@ def scraped(gateway: Pushgateway, query: Query, body: bytes) -> list[dict[str, s
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
             if sample.labels.get("job") == names.JOB:
-                labels = ",".join(
-                    names.matcher(name, value) for name, value in sample.labels.items() if value
-                )
+                labels = ",".join(names.matcher(name, value) for name, value in sample.labels.items() if value)
                 value = "Inf" if math.isinf(sample.value) else repr(sample.value)
                 found.append({"series": f"{sample.name}{{{labels}}}", "values": " ".join([value] * 6)})
     assert any(series["series"].startswith("forecast_alert{") for series in found)
@@ -74,12 +72,13 @@ def scraped(gateway: Pushgateway, query: Query, body: bytes) -> list[dict[str, s
 def expected_alert(query: Query, source: Mapping[str, str], when: str, odds: str = "92%") -> dict[str, Any]:
     assert query.alert and query.threshold
     units = {"percent": "%", "seconds": " s", "count": ""}
-    level = (
-        f"{100 * query.threshold:g}%" if query.unit == "ratio" else f"{query.threshold:g}{units[query.unit]}"
-    )
+    level = f"{100 * query.threshold:g}%" if query.unit == "ratio" else f"{query.threshold:g}{units[query.unit]}"
     beyond = ("above " if query.breach_above else "below ") + level
     horizon = names.horizon_label(query.alert_horizon)
     whom = {"service": query.service, "team": query.team, "channel": query.channel}
+    thing = " ".join(
+        source[name] for name in ("instance", "model", "mountpoint", "queue", "source", "dataset") if name in source
+    )
     return {
         "exp_labels": {
             **whom,
@@ -89,7 +88,7 @@ def expected_alert(query: Query, source: Mapping[str, str], when: str, odds: str
             "kind": "prediction",
         },
         "exp_annotations": {
-            "summary": f"{query.name} of {source['instance']} is predicted to go {beyond} within {horizon}",
+            "summary": f"{query.name} of {thing} is predicted to go {beyond} within {horizon}",
             "description": f"{query.description} It is expected {beyond} {when}; "
             f"the probability within {horizon} is {odds}.",
         },
@@ -107,9 +106,7 @@ def promtool(directory: Path, rules: str, cases: list[dict[str, Any]]) -> None:
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
 
 
-def case(
-    name: str, series: list[dict[str, str]], alert: str, expected: list[dict[str, Any]]
-) -> dict[str, Any]:
+def case(name: str, series: list[dict[str, str]], alert: str, expected: list[dict[str, Any]]) -> dict[str, Any]:
     looks = [{"eval_time": "1m", "alertname": alert, "exp_alerts": expected}]
     return {"name": name, "interval": "1m", "input_series": series, "alert_rule_test": looks}
 
@@ -213,9 +210,7 @@ def test_text_of_the_catalogue_is_no_template(tmp_path: Path) -> None:
       description: 'a {{ .Bad }} "x" {{ end', threshold_alert: {name: Down}, alert: {name: Soon}}}"""
     rules = render_rules(parse_catalogue(text, "mine.yaml"))
     (tmp_path / "rules.yml").write_text(rules)
-    subprocess.run(
-        [find_program("promtool"), "check", "rules", str(tmp_path / "rules.yml")], check=True, timeout=60
-    )
+    subprocess.run([find_program("promtool"), "check", "rules", str(tmp_path / "rules.yml")], check=True, timeout=60)
 
 
 def test_alertmanager_silences_a_prediction_that_came_true_and_no_other(alertmanager: Any) -> None:

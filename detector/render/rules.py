@@ -20,10 +20,10 @@ KIND = "kind"
 PREDICTION, THRESHOLD = "prediction", "threshold"
 """Values of the label `kind`: what Alertmanager tells predictions and facts apart by."""
 
-SAME_THING = (
-    *(names.FOR, "job", "instance", "model"),
-    *("device", "mountpoint", "queue", "source", "dataset", "workflow"),
-)
+_PARTS = ("model", "device", "mountpoint", "queue", "source", "dataset", "workflow")
+"""Labels that tell the parts of an instance apart."""
+
+SAME_THING = (names.FOR, "job", "instance", *_PARTS)
 """Labels that must be equal for a fact to silence a prediction (absent on both sides is equal)."""
 
 _HEADER = "# Rendered by `detector render {what}`: change the catalogue, not this file.\n"
@@ -164,7 +164,10 @@ def _labels(query: Query, severity: str, kind: str) -> dict[str, str]:
 
 
 def _subject(query: Query) -> str:
-    return f"{query.name}{{{{ with $labels.instance }}}} of {{{{ . }}}}{{{{ end }}}}"
+    """The query and what tells its series apart, "node_disk_usage of node-2 /data"."""
+    return f"{query.name}{{{{ with $labels.instance }}}} of {{{{ . }}}}{{{{ end }}}}" + "".join(
+        f"{{{{ with $labels.{name} }}}} {{{{ . }}}}{{{{ end }}}}" for name in _PARTS
+    )
 
 
 def _sentence(query: Query) -> str:
