@@ -21,8 +21,9 @@ lint: setup ## ruff, its formatter, and mypy --strict
 	$(IN_VENV) -m ruff format --check .
 	$(IN_VENV) -m mypy
 
-bench: setup ## replay simulated platforms and score the forecasts against the truth
-	$(IN_VENV) -m bench.foresight $(ARGS)
+bench: setup ## score forecasts against simulated truth, then replay a healthy week (about half an hour)
+	$(IN_VENV) -m bench.foresight
+	$(IN_VENV) -m bench.quiet
 
 lock: setup ## resolve the dependencies anew into requirements.lock
 	scripts/lock.sh
