@@ -113,6 +113,26 @@ def error_kind(error: BaseException) -> str:
     return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name).lstrip("_")
 
 
+def alert_columns(query: Query, probability: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Which of ``probability [n, H]`` counts for the alert, ``[n]``: the one within the alert's horizon.
+
+    Where the history does not reach so far it is the longest horizon below for which there is one; -1 without any.
+
+    >>> from detector.catalogue import Query
+    >>> query = Query(name="q", expr="up", unit="ratio")
+    >>> alert_columns(query, np.array([[0.1, 0.2, 0.3], [0.1, 0.2, np.nan], [np.nan] * 3])).tolist()
+    [2, 1, -1]
+    """
+    known = np.isfinite(probability) & (np.array(query.horizons) <= query.alert_horizon)
+    return np.where(known.any(axis=1), known.shape[1] - 1 - known[:, ::-1].argmax(axis=1), -1)
+
+
+def alert_chance(query: Query, probability: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The probability that counts for the alert, ``[n]``; NaN without any."""
+    columns = alert_columns(query, probability)
+    return np.where(columns >= 0, probability[np.arange(len(columns)), columns], np.nan)
+
+
 def samples(result: CycleResult) -> Iterator[Sample]:
     """Every sample of a cycle that has a frame."""
     query, frame = result.query, result.frame

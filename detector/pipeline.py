@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from detector import conventions as names
 from detector.catalogue import Catalogue, Query
 from detector.clock import column_of, slots_to_decide, unit_of
-from detector.cycle import QUANTILES, CycleResult, error_kind, failure_samples, render_samples, samples
+from detector.cycle import QUANTILES, CycleResult, alert_chance, error_kind, failure_samples, render_samples, samples
 from detector.errors import DetectorError, SinkError, SourceUnavailable, StateError, TooManySeries
 from detector.fitting import Fittings, MakeForecaster, make_forecaster, select_at_horizons
 from detector.frame import SeriesFrame
@@ -157,7 +157,8 @@ class Worker:
             for at in slots_to_decide(query, register.slot, slot)[:-1]:
                 register = self._replay(result, frame, standing, register, at)
             self._forecast(result, frame, standing)
-        chance = _chance(result)
+        quiet = np.zeros(len(result.states))
+        chance = quiet if result.probability is None else alert_chance(query, result.probability)
         register = _decided(query, frame, register, slot, result.states, chance)
         result.decisions = [register.of(series_key(labels)) for labels in frame.labels]
         return register, standing
@@ -202,7 +203,7 @@ class Worker:
         forecaster = self._fittings.at(query, result.shard, then, column_of(query, slot))
         states = _states(query, then, slot, forecaster, standing)
         breach = forecaster.forecast().breach(query.threshold, query.breach_above, query.breach.run)
-        chance = breach.probability_within([query.alert_horizon])[:, 0]
+        chance = alert_chance(query, breach.probability_within(list(query.horizons)))
         return _decided(query, then, register, slot, states, chance)
 
     def _explain(self, result: CycleResult, error: Exception) -> DetectorError:
@@ -268,13 +269,6 @@ def _decided(
             data=states[row],
         )
     return Register(max(slot, register.slot), alerts)
-
-
-def _chance(result: CycleResult) -> NDArray[np.float64]:
-    """Probability that counts for the alert, ``[n]``: within the alert's horizon; 0 without an objective."""
-    if result.probability is None:
-        return np.zeros(len(result.states))
-    return result.probability[:, result.query.horizons.index(result.query.alert_horizon)]
 
 
 def _states(

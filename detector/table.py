@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from detector.catalogue.durations import format_duration
+from detector.cycle import alert_columns
 from detector.verdict import DataState
 from detector.wording import NOTHING, labels_text, probability_text, span_text, split_common, value_text
 
@@ -74,11 +75,10 @@ def _median(result: CycleResult, row: int, seconds: int) -> str:
 def _odds(result: CycleResult, row: int) -> str:
     if result.probability is None:
         return NOTHING
-    at = result.query.horizons.index(result.query.alert_horizon)
-    chance = float(result.probability[row, at])
-    if np.isnan(chance):
+    [at] = alert_columns(result.query, result.probability[row : row + 1])
+    if at < 0:
         return NOTHING
-    return f"{probability_text(chance)} in {format_duration(result.query.alert_horizon)}"
+    return f"{probability_text(float(result.probability[row, at]))} in {format_duration(result.query.horizons[at])}"
 
 
 def _time(result: CycleResult, row: int) -> str:

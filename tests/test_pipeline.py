@@ -486,3 +486,22 @@ def test_forecasts_that_lose_to_the_naive_one_raise_no_alert_until_they_are_bett
     assert len(lines) == 2
     assert "lose to the seasonal naive one: no predictive alert" in lines[0]
     assert "are no worse than the seasonal naive one again" in lines[1]
+
+
+def test_with_a_young_history_the_alert_uses_the_longest_horizon_that_is_known():
+    from detector.fitting import make_forecaster
+
+    text = CATALOGUE.replace("[1h, 24h]", "[1h, 24h, 7d]").replace("history: 24h", "history: 14d", 1)
+    noise = np.random.default_rng(0).normal(size=5000) * 0.002
+
+    def young(t: int) -> float:
+        minutes = (t - SLOT) // 60 + 600
+        return np.nan if minutes < 0 else 1.0 - 0.00014 * minutes + float(noise[minutes])
+
+    catalogue = parse_catalogue(text, "test.yaml")
+    worker, sink = start(Past(accuracy={"young": young}), catalogue=catalogue, forecaster=make_forecaster)
+    [result] = worker.run_slot(SLOT + 6000, ["accuracy"])
+    assert result.failure is None and result.probability is not None
+    assert np.isfinite(result.probability[0]).tolist() == [True, False, False]
+    assert result.probability[0, 0] >= 0.8
+    assert alert_in(body(sink)) == "1.0"
