@@ -41,9 +41,7 @@ def test_a_missing_program_names_its_debian_package(monkeypatch: pytest.MonkeyPa
         find_program("prometheus-nowhere")
 
 
-def test_a_folder_named_by_the_environment_comes_first(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_a_folder_named_by_the_environment_comes_first(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     mine = tmp_path / "prometheus"
     mine.write_text("#!/bin/sh\n")
     mine.chmod(0o755)
@@ -51,9 +49,7 @@ def test_a_folder_named_by_the_environment_comes_first(
     assert find_program("prometheus") == mine
 
 
-def test_prometheus_scrapes_node_exporter(
-    prometheus: Callable[..., Prometheus], node_exporter: NodeExporter
-) -> None:
+def test_prometheus_scrapes_node_exporter(prometheus: Callable[..., Prometheus], node_exporter: NodeExporter) -> None:
     server = prometheus(prometheus_config({"node": node_exporter.address}))
 
     def scraped() -> bool:

@@ -23,9 +23,7 @@ def command(
     catalogue: Annotated[
         str | None, typer.Option("--catalogue", "-c", help="A catalogue file, or a built-in name.")
     ] = None,
-    out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Write to this file, not to the terminal.")
-    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Write to this file, not to the terminal.")] = None,
     receiver: Annotated[
         str, typer.Option(help="Webhook that the Alertmanager configuration notifies.")
     ] = "http://localhost:9094/",
