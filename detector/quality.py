@@ -26,10 +26,11 @@ Columns = NDArray[np.int64]
 
 ENOUGH = 12
 """Matured forecasts below which no figure is published."""
-ENOUGH_TO_JUDGE = 24
+ENOUGH_TO_JUDGE = 72
 """Matured forecasts below which no series is called not skilful …"""
-INDEPENDENT = 3
-"""… and so many of them must not overlap: the first and the last origin are two horizons apart."""
+INDEPENDENT, LEAST_SPAN = 3, 86_400
+"""… and so many of them must not overlap: the first and the last origin are two horizons apart, and at least a day,
+because the errors of one evening say nothing about the morning."""
 LOSES_ABOVE, RECOVERS_AT = 1.2, 1.0
 """Error relative to the seasonal naive forecast above which a series is not skilful, and at which it is again.
 
@@ -108,7 +109,7 @@ def _errors(query: Query, frame: SeriesFrame, horizon: int, records: Records) ->
     seconds = records.origins[matured].astype(np.float64)
     first = np.where(counts, seconds, np.inf).min(axis=1, initial=np.inf)
     newest = np.where(counts, seconds, -np.inf).max(axis=1, initial=-np.inf)
-    judged = (counts.sum(axis=1) >= ENOUGH_TO_JUDGE) & (newest - first >= (INDEPENDENT - 1) * horizon)
+    judged = (counts.sum(axis=1) >= ENOUGH_TO_JUDGE) & (newest - first >= max((INDEPENDENT - 1) * horizon, LEAST_SPAN))
     typical, _ = _relative(truth, median, naive, _median)
     against = np.where(judged, np.minimum(mase, typical), np.nan)
     to_linear, _ = _relative(truth, median, line)

@@ -20,11 +20,11 @@ from detector.store import pack, unpack
 if TYPE_CHECKING:
     from detector.catalogue import Query
 
-CAPACITY = 96
+CAPACITY = 128
 """Records kept for each horizon, those that wait for their truth included."""
 WAITING = 28
 """At most so many of them wait at a time: a week ahead is recorded every six hours."""
-INTERVALS = (60, 300, 900, 3600, 21_600, 86_400)
+INTERVALS = (900, 3600, 21_600, 86_400)
 """A record is made once in each of these spans of seconds, the shortest that fits the horizon."""
 FIGURES = ("low", "median", "high", "probability")
 """What is kept of a forecast: the 80 % band, its median, and the probability of a breach within the horizon."""
@@ -38,7 +38,7 @@ def interval_of(query: Query, horizon: int) -> int:
     >>> from detector.catalogue import Query
     >>> query = Query(name="q", expr="up", unit="ratio")
     >>> [interval_of(query, horizon) for horizon in query.horizons]
-    [300, 3600, 21600]
+    [900, 3600, 21600]
     """
     least = max(horizon / WAITING, unit_of(query))
     days = -(-least // INTERVALS[-1])

@@ -431,11 +431,11 @@ def test_a_shallow_copy_of_the_engine_does_not_change_the_original():
 
 
 def test_scores_are_published_when_the_truth_has_come_and_survive_a_restart(tmp_path):
-    past = Past(load={"a": lambda t: float(np.sin(t / 13_750.98))})
+    past = Past(load={"a": lambda t: float(np.sin(t / 12_000))})
     worker, sink = start(past, FileStore(tmp_path))
-    for slot in range(SLOT, SLOT + 8700, 300):
+    for slot in range(SLOT, SLOT + 3600 + 12 * 900, 300):
         worker.run_slot(slot, ["load"])
-        assert ("forecast_quality" in body(sink, "load")) == (slot >= SLOT + 3600 + 11 * 300)
+        assert ("forecast_quality" in body(sink, "load")) == (slot >= SLOT + 3600 + 11 * 900)
     before = body(sink, "load")
     quality = [line.partition(" ")[0] for line in before.splitlines() if line.startswith("forecast_quality")]
     assert quality == [
@@ -466,22 +466,22 @@ class Wrong(LastValue):
 def test_forecasts_that_lose_to_the_naive_one_raise_no_alert_until_they_are_better_again(tmp_path, caplog):
     caplog.set_level(logging.INFO)
     off = [0.5]
-    catalogue = parse_catalogue(CATALOGUE.replace("history: 24h", "history: 48h"), "test.yaml")
+    catalogue = parse_catalogue(CATALOGUE.replace("history: 24h", "history: 96h"), "test.yaml")
     past = Past(accuracy={"a": lambda t: 0.95 + 0.03 * float(np.sin(t / 5000))})
     options: dict[str, Any] = {"catalogue": catalogue, "forecaster": lambda query: Wrong(by=lambda: off[0])}
     worker, sink = start(past, FileStore(tmp_path), **options)
     seen = []
-    for slot in range(SLOT, SLOT + 12 * 3600, 300):
-        if slot == SLOT + 4 * 3600:
+    for slot in range(SLOT, SLOT + 52 * 3600, 900):
+        if slot == SLOT + 26 * 3600:
             off[0] = 0.0
             worker, sink = start(past, FileStore(tmp_path), **options)  # a restart keeps the scores
         [result] = worker.run_slot(slot, ["accuracy"])
         seen.append((str(result.states[0]), alert_in(body(sink))))
         assert "forecast_value" in body(sink)
     changes = [i for i in range(1, len(seen)) if seen[i] != seen[i - 1]]
-    matured = 12 + 24
+    a_day_matured = 4 + 96
     assert [seen[i] for i in changes] == [("not_skilful", "0.0"), ("ok", "1.0")]
-    assert (seen[0], changes[0]) == (("ok", "1.0"), matured)
+    assert (seen[0], changes[0]) == (("ok", "1.0"), a_day_matured)
     lines = [record.getMessage() for record in caplog.records if "seasonal naive" in record.getMessage()]
     assert len(lines) == 2
     assert "lose to the seasonal naive one: no predictive alert" in lines[0]

@@ -128,7 +128,7 @@ def test_the_record_is_bounded_and_each_horizon_has_its_own_pace() -> None:
     of = query()
     kept = record(of, days=40)
     spans = {h: np.diff(known.origins) for h, known in kept.horizons.items()}
-    assert {h: set(gaps.tolist()) for h, gaps in spans.items()} == {HOUR: {300}, DAY: {HOUR}, 7 * DAY: {6 * HOUR}}
+    assert {h: set(gaps.tolist()) for h, gaps in spans.items()} == {HOUR: {900}, DAY: {HOUR}, 7 * DAY: {6 * HOUR}}
     assert {len(known.origins) for known in kept.horizons.values()} == {CAPACITY}
     assert len(kept.to_bytes(of)) < 3 * 3 * CAPACITY * 4 * 8 + 10_000
 
@@ -145,7 +145,7 @@ def test_the_same_slot_again_changes_nothing_and_a_clock_set_back_drops_what_lie
 def test_series_that_left_are_forgotten_when_their_last_forecast_is() -> None:
     of = query(horizons=["1h"])
     kept = record(of)
-    for t in range(NOW + 300, NOW + 300 * (CAPACITY + 2), 300):
+    for t in range(NOW + 900, NOW + 900 * (CAPACITY + 2), 900):
         kept = kept.as_of(of, t).with_forecast(of, t, ("b",), np.zeros((4, 1, 1)))
     assert kept.series == ("b",)
 
@@ -187,13 +187,13 @@ def test_a_store_that_fails_leaves_the_record_in_memory() -> None:
 
     of, data, store = query(), frame(days=2), Full()
     keeper = Scorekeeper(store)
-    for slot in (NOW, NOW + 300):
+    for slot in (NOW, NOW + 900):
         with pytest.raises(StateError):
             keeper.remember(of, "0", slot, keeper.standing(of, "0", data, slot), np.zeros((4, 3, 3)))
     store.full = False
-    keeper.remember(of, "0", NOW + 600, keeper.standing(of, "0", data, NOW + 600), np.zeros((4, 3, 3)))
-    kept = Scorekeeper(store).standing(of, "0", data, NOW + 600).record
-    assert kept.of(HOUR, ()).origins.tolist() == [NOW, NOW + 300, NOW + 600]
+    keeper.remember(of, "0", NOW + 1800, keeper.standing(of, "0", data, NOW + 1800), np.zeros((4, 3, 3)))
+    kept = Scorekeeper(store).standing(of, "0", data, NOW + 1800).record
+    assert kept.of(HOUR, ()).origins.tolist() == [NOW, NOW + 900, NOW + 1800]
 
 
 def test_a_perfect_forecast_of_a_constant_is_no_failure() -> None:
@@ -214,7 +214,7 @@ def test_a_few_forecasts_that_came_very_wrong_do_not_make_a_series_lose_but_most
     truth = {int(t): v for t, v in zip(data.times, data.values.T, strict=True)}
     for wrong_share, loses in ((0.3, False), (0.8, True)):
         kept = TrackRecord()
-        for i, t in enumerate(range(NOW - DAY, NOW, 300)):
+        for i, t in enumerate(range(NOW - 2 * DAY, NOW, 300)):
             come = np.nan_to_num(truth.get(t + HOUR, np.zeros(3)))
             figures = np.repeat((come + 50 * (i % 10 < 10 * wrong_share))[None, :, None], 4, axis=0)
             kept = kept.as_of(of, t).with_forecast(of, t, SERIES, figures)
