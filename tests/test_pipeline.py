@@ -432,7 +432,8 @@ def test_a_shallow_copy_of_the_engine_does_not_change_the_original():
 
 def test_scores_are_published_when_the_truth_has_come_and_survive_a_restart(tmp_path):
     past = Past(load={"a": lambda t: float(np.sin(t / 12_000))})
-    worker, sink = start(past, FileStore(tmp_path))
+    catalogue = parse_catalogue(CATALOGUE.replace("history: 24h", "history: 48h"), "test.yaml")
+    worker, sink = start(past, FileStore(tmp_path), catalogue=catalogue)
     for slot in range(SLOT, SLOT + 3600 + 12 * 900, 300):
         worker.run_slot(slot, ["load"])
         assert ("forecast_quality" in body(sink, "load")) == (slot >= SLOT + 3600 + 11 * 900)
@@ -444,7 +445,7 @@ def test_scores_are_published_when_the_truth_has_come_and_survive_a_restart(tmp_
     ]
     worker.run_slot(slot, ["load"])
     assert body(sink, "load") == before
-    again, again_sink = start(past, FileStore(tmp_path))
+    again, again_sink = start(past, FileStore(tmp_path), catalogue=catalogue)
     again.run_slot(slot, ["load"])
     assert body(again_sink, "load") == before
     assert "NaN" not in before
