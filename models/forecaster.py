@@ -206,7 +206,9 @@ class Forecaster:
             if ramp.weight < BELIEVED:
                 continue
             residual[ramp.row, target > self._fitted - ramp.onset / self.step] = np.nan
-        library = build_library(residual, self._centred(rows), origins, self._near.ends, self.seed)
+        profile = profile_between(panels[1], 0, panels[1].T)
+        deviation = self._centred(rows) - np.where(np.isfinite(profile), profile, panels[1].hourly[0])
+        library = build_library(residual, deviation, origins, self._near.ends, self.seed)
         scorer = AnomalyScorer(self.seasons).fit(panels[1])
         return _Block(rows, combinations, library, reference, scorer)
 

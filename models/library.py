@@ -21,11 +21,15 @@ MIN_KNOWN = 8  # origins whose error at a cell must be known, so that a few do n
 
 @dataclass
 class PathLibrary:
-    """``raw [n, K, H]`` errors (NaN unknown), ``donor [n, K, H]`` whose errors to use; ``values [n, T]`` at the fit."""
+    """``raw [n, K, H]`` errors (NaN unknown), ``donor [n, K, H]`` whose errors to use.
+
+    ``deviation [n, T]``: the observations at the fit, from their seasonal profile. Extremes are taken of it, so that a
+    steep hour (a market that opens) lends its noise to other hours, not its slope.
+    """
 
     raw: Array32
     donor: NDArray[np.int16]
-    values: Array32
+    deviation: Array32
     origins: Origins
     ends: NDArray[np.int64]
     residuals: Array32
@@ -42,24 +46,22 @@ class PathLibrary:
 
     def _compute(self, widths: NDArray[np.int64], above: bool, run: int) -> Array32:
         sign = np.float32(1 if above else -1)
-        v = np.where(np.isfinite(self.values), sign * self.values, -np.inf).astype(np.float32)
-        held = v.copy()  # held[t]: the level that the run of points ending at t stays above
+        known = np.isfinite(self.deviation)
+        d = np.where(known, sign * self.deviation, -np.inf).astype(np.float32)
+        held = d.copy()  # held[t]: what the run of points ending at t stays above
         for back in range(1, run):
-            held[:, back:] = np.minimum(held[:, back:], v[:, :-back])
+            held[:, back:] = np.minimum(held[:, back:], d[:, :-back])
         column = self.origins[:, None] + self.ends - 1
-        inside = column < v.shape[1]
-        column = np.minimum(column, v.shape[1] - 1)
-        extreme = np.full(self.raw.shape, np.nan, np.float32)
-        mean = np.full(self.raw.shape, np.nan, np.float32)
+        inside = column < d.shape[1]
+        column = np.minimum(column, d.shape[1] - 1)
+        lift = np.full(self.raw.shape, np.nan, np.float32)
         for width in np.unique(widths):
             cells = np.flatnonzero(widths == width)
             # origin shifts the window so that it covers the width columns that end at the centre's right edge
             top = maximum_filter1d(held, int(width), axis=1, origin=int(width - 1) // 2, mode="nearest")
-            extreme[:, :, cells] = top[:, column[:, cells]]
-            mean[:, :, cells] = _trailing_mean(self.values, int(width))[:, column[:, cells]]
-        with np.errstate(invalid="ignore"):
-            lift = np.where(inside & np.isfinite(extreme), sign * extreme - mean, np.nan)
-        lift = np.where(np.isfinite(lift), lift, 0.0)
+            above_mean = top - _trailing_mean(np.where(known, d, np.nan), int(width))
+            lift[:, :, cells] = sign * above_mean[:, column[:, cells]]
+        lift = np.where(inside & np.isfinite(lift), lift, 0.0)
         return np.take_along_axis(np.nan_to_num(self.raw) + lift, self.donor, axis=1).astype(np.float32)
 
 
@@ -104,10 +106,10 @@ def hold_known(residual: Array32) -> Array32:
 
 
 def build_library(
-    residual: Array32, values: Float, origins: Origins, ends: NDArray[np.int64], seed: int
+    residual: Array32, deviation: Float, origins: Origins, ends: NDArray[np.int64], seed: int
 ) -> PathLibrary:
-    """The library of ``residual [n, K, H]`` (NaN unknown) for series ``values [n, T]``."""
+    """The library of ``residual [n, K, H]`` (NaN unknown); ``deviation [n, T]`` of the series from their profile."""
     residual = hold_known(residual)
     donor = choose_donors(np.isfinite(residual), seed)
     drawn = np.take_along_axis(np.nan_to_num(residual), donor, axis=1)
-    return PathLibrary(residual, donor, values.astype(np.float32), origins, ends, drawn)
+    return PathLibrary(residual, donor, deviation.astype(np.float32), origins, ends, drawn)

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from models import Forecaster
 from models.ensemble import buckets, combine, weigh
 from models.grid import nested_grid, within_history
 from models.level import ProfileLevel
@@ -288,6 +289,15 @@ def test_a_cells_extreme_is_the_level_that_a_run_of_points_stayed_beyond_in_it(a
                 mean = cell[np.isfinite(cell)].mean() if np.isfinite(cell).any() else NAN
                 want = extreme(held) - mean if held else 0.0
                 np.testing.assert_allclose(got[i, k, h], want, atol=1e-5)
+
+
+def test_a_steep_hour_lends_no_slope_to_the_peak_hour():
+    t = np.arange(35 * 1440) * 60
+    noise = np.random.default_rng(2).normal(size=t.size)
+    step_up = 20 * np.clip((t % 86400 - 32400) / 600, 0, 1) * (t % 86400 < 61200)
+    engine = Forecaster(step=60, horizon=3 * 86400).fit((step_up + noise)[None], 0)
+    near, far = engine.forecast().breach(26.0, True, run=3).probability_within([86400, 3 * 86400])[0]
+    assert far - near <= 0.1
 
 
 def test_donors_lend_errors_only_where_an_origin_has_none():
