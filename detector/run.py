@@ -6,9 +6,12 @@ import contextlib
 import logging
 import signal
 import threading
+import zlib
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from detector.clock import Clock, WallClock, due_at, slot_at
 from detector.conventions import FOR, JOB
@@ -65,17 +68,33 @@ def with_servers(catalogue: Catalogue, *, url: str | None = None, pushgateway: s
 
 
 def build_store(catalogue: Catalogue) -> Store:
-    """Where state is kept: Redis, the directory of the settings, or this user's own state directory."""
+    """Where state is kept: Redis, the directory of the settings, or this user's own state directory.
+
+    Each Prometheus has a place of its own there: what one has seen says nothing about another.
+    """
     from detector.store import FileStore, RedisStore
 
     settings = catalogue.settings
+    place = place_of(settings.prometheus.url)
     if settings.redis:
-        return RedisStore(settings.redis)
+        return RedisStore(settings.redis, prefix=f"detector:{place}:")
     if settings.state_dir:
-        return FileStore(settings.state_dir)
+        return FileStore(Path(settings.state_dir) / place)
     import platformdirs
 
-    return FileStore(platformdirs.user_state_dir("detector", appauthor=False))
+    return FileStore(Path(platformdirs.user_state_dir("detector", appauthor=False)) / place)
+
+
+def place_of(url: str) -> str:
+    """A name for a Prometheus that is safe in a path and the same in every process; no credentials in it.
+
+    >>> place_of("http://user:secret@prom:9090/a")
+    'prom-9090-c170f257'
+    """
+    parts = urlsplit(url)
+    where = f"{parts.hostname or 'none'}-{parts.port or parts.scheme}"
+    bare = f"{parts.scheme}://{parts.hostname}:{parts.port}{parts.path.rstrip('/')}"
+    return "".join(c if c.isalnum() or c in "-." else "_" for c in where) + f"-{zlib.crc32(bare.encode()):08x}"
 
 
 class ForgetfulStore:
@@ -200,6 +219,7 @@ def failures(results: Sequence[CycleResult]) -> list[str]:
 
 def _run_slots(worker: Worker, stop: threading.Event, clock: Clock, on_cycle: OnCycle | None) -> None:
     done: dict[int, int] = {}
+    _say_what_runs(worker)
     for sink in worker.sinks:
         remove_stale_groups(sink, worker.catalogue)
     while not stop.is_set():
@@ -211,10 +231,32 @@ def _run_slots(worker: Worker, stop: threading.Event, clock: Clock, on_cycle: On
                 results += _run(worker, every, slot)
                 done[every] = slot
         if results:
+            _say_how_it_went(results)
             worker.publish_telemetry()
             if on_cycle is not None:
                 on_cycle(results)
         _wait(worker, [result for result in results if result.push_error], done, clock, stop)
+
+
+def _say_what_runs(worker: Worker) -> None:
+    settings = worker.catalogue.settings
+    log.info(
+        "watching %d queries of %s; the first cycle learns and takes longest",
+        len(worker.catalogue.queries),
+        place_of(settings.prometheus.url).rpartition("-")[0],
+    )
+
+
+def _say_how_it_went(results: list[CycleResult]) -> None:
+    firing = sum(decision.firing for result in results for decision in result.decisions)
+    log.info(
+        "a cycle of %d queries: %d series, %d predictive alerts, %d queries failed, %.1f s",
+        len(results),
+        sum(len(result.states) for result in results),
+        firing,
+        sum(result.failure is not None for result in results),
+        sum(sum(result.seconds.values()) for result in results),
+    )
 
 
 def _paces(worker: Worker) -> list[int]:

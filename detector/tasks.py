@@ -54,7 +54,11 @@ def worker() -> Worker:
     """This process' worker, built when it has its first task (after a fork, so that no connection is shared)."""
     from detector.run import build_worker
 
-    return build_worker(catalogue)
+    settings = catalogue.settings
+    broker = str(app.conf.broker_url)
+    if not settings.redis and not settings.state_dir and broker.startswith(("redis://", "rediss://", "unix://")):
+        settings = settings.model_copy(update={"redis": broker})  # what all workers share
+    return build_worker(catalogue.model_copy(update={"settings": settings}))
 
 
 @worker_process_shutdown.connect

@@ -106,13 +106,22 @@ def coarsen(values: Float, width: int) -> Float:
 
 
 def fill(values: Float, season: int | None) -> Float:
-    """Fill gaps causally: with the value one season before, else with the last value. Before a series begins: NaN."""
+    """Fill gaps causally; before a series begins: NaN.
+
+    A gap gets the values one season before, moved by as much as the last observation was from its own (a level that
+    has shifted since yesterday stays shifted); without a season before it, the last value.
+    """
     filled = values.copy()
     if season is not None:
+        moved = np.zeros((len(values), 1))
         for a in range(season, values.shape[1], season):
             block = filled[:, a : a + season]
             before = filled[:, a - season : a - season + block.shape[1]]
-            np.copyto(block, before, where=np.isnan(block))
+            apart = np.concatenate([moved, block - before], axis=1)
+            last = np.maximum.accumulate(np.where(np.isfinite(apart), np.arange(apart.shape[1]), 0), axis=1)
+            apart = np.take_along_axis(apart, last, axis=1)
+            np.copyto(block, before + apart[:, 1:], where=np.isnan(block))
+            moved = apart[:, -1:]
     index = np.where(np.isfinite(filled), np.arange(filled.shape[1]), 0)
     np.maximum.accumulate(index, axis=1, out=index)
     return np.take_along_axis(filled, index, axis=1)

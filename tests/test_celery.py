@@ -19,8 +19,8 @@ import pytest
 from detector.catalogue import load_catalogue
 from detector.frame import SeriesFrame
 from detector.history import History
+from detector.run import build_store
 from detector.servers import Prometheus, Pushgateway, Redis, prometheus_config, wait_until
-from detector.store import RedisStore
 
 CATALOGUE = """
 settings:
@@ -164,7 +164,12 @@ def test_worker_and_beat_bring_forecasts_into_prometheus(
         source = PrometheusSource(Endpoint(url=server.url))
         try:
             states = wait_until(
-                lambda: len(found := source.instant('forecast_state{job="detector"}')) == 2 and found, within=60
+                lambda: (
+                    len(found := source.instant('forecast_state{job="detector"}')) == 2
+                    and any("exported_job" in labels for labels, _ in found)  # the first scrape came before the cycle
+                    and found
+                ),
+                within=60,
             )
             wait_until(lambda: source.instant('detector_cycles_total{for="load",outcome="ok"}'), within=60)
             first = source.instant('forecast_generated_timestamp_seconds{for="load"}')[0][1]
@@ -180,7 +185,8 @@ def test_worker_and_beat_bring_forecasts_into_prometheus(
         for process in processes:
             process.terminate()
         codes = [process.wait(60) for process in processes]
-    kept = History(NotAsked(), RedisStore(redis.url)).window(load_catalogue(catalogue).query("load"), "0", int(later))
+    loaded = load_catalogue(catalogue)
+    kept = History(NotAsked(), build_store(loaded)).window(loaded.query("load"), "0", int(later))
     assert kept.n == 1  # saved at the end: a restart reads nothing again
     by_query = {labels["for"]: labels for labels, _ in states}
     assert by_query["load"]["exported_job"] == "app"
