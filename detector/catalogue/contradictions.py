@@ -19,8 +19,9 @@ def contradictions(query: Query) -> list[Contradiction]:
 
 
 def _inside(query: Query, level: float) -> bool:
+    """Strictly: what lies at the end of the range can never be beyond it, and no alert would ever fire."""
     low, high = query.data_range
-    return (low is None or level >= low) and (high is None or level <= high)
+    return (low is None or level > low) and (high is None or level < high)
 
 
 def _range_text(query: Query) -> str:
