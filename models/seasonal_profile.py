@@ -56,6 +56,11 @@ class _Columns:
         if not self.inside or len(self.runs) > FEW_RUNS:
             return np.where(self.column >= 0, row[np.maximum(self.column, 0)], np.float32(np.nan))
         out = np.empty(self.column.shape, np.float32)
+        if len(out) == 1:
+            for a, b in self.runs:
+                start = int(self.column[0, a])
+                out[0, a:b] = row[start : start + b - a]
+            return out
         for a, b in self.runs:
             out[:, a:b] = sliding_window_view(row, b - a)[self.column[:, a]]
         return out
