@@ -4,8 +4,8 @@
 
 Every query with a predictive alert is computed at every slot, `every` minutes apart, by the worker's own pipeline
 (history, engine, verdict with hold; slots further apart than three cycles are each decided like a fresh start). The
-platform is healthy, so every alert is a false one. Exits 1 when there was any. Beside it, on the same points, what the usual rule
-`predict_linear(metric[4h], 24h)` beyond the objective would have fired.
+platform is healthy, so every alert is a false one. Exits 1 when there was any. Beside it, on the same points, what the
+usual rule `predict_linear(metric[4h], 24h)` beyond the objective would have fired.
 """
 
 from __future__ import annotations
