@@ -39,6 +39,7 @@ CAP = 100.0  # of the whitened spectrum: one line does not hide the others
 LINE = 10.0  # times the local median: one in a thousand frequencies of noise gets there
 LINES = 6  # strongest lines looked at
 MULTIPLES = 8  # times a line's period, where the line is a harmonic of the season
+TEETH = 16  # multiples of a lag that tell it from its neighbours
 PEAK = 4.0  # standard deviations of an autocorrelation that is a candidate by itself
 NEARLY = 0.85  # of the highest autocorrelation: the shortest lag that has this is the season, longer ones repeat it
 
@@ -51,6 +52,7 @@ SKILL = 0.03
 WINS = 0.6  # share of the cycles that must gain
 HARMONICS = 3  # a cycle of up to three humps is one cycle
 OWN = 0.5  # share of a long season's fine structure that a shorter one inside it must explain
+PLAUSIBLE = 1.5  # weight of a calendar period's evidence against a free one's
 APART = 0.03  # candidates nearer than this are the same
 
 
@@ -79,7 +81,7 @@ def find_seasons(values: ArrayLike, step: int, *, most: int = 3) -> Index:
     rows = max(1, BLOCK // T)
     for a in range(0, n, rows):
         cleaned, first = _clean(v[a : a + rows])
-        white, acf, size = _spectrum(cleaned)
+        white, acf, size = _spectrum(cleaned, first)
         _search(cleaned, first, white, acf, calendar, size, out[a : a + rows])
     return out
 
@@ -102,12 +104,12 @@ def _clean(values: Float) -> tuple[Float, Index]:
     return scaled, first
 
 
-def _spectrum(cleaned: Float) -> tuple[Float32, Float32, int]:
-    """Periodogram of the clipped differences over its local median ``[n, F]``, and its autocorrelation ``[n, L]``."""
+def _spectrum(cleaned: Float, first: Index) -> tuple[Float32, Float32, int]:
+    """Periodogram over its local median ``[n, F]``, and its autocorrelation ``[n, L]``."""
     n, T = cleaned.shape
     size = int(fft.next_fast_len(T + T // 3 + 1, real=True))
     d = np.zeros((n, T), np.float32)
-    _differences(cleaned, d)
+    _taper(cleaned, first, d)
     power = np.abs(fft.rfft(d, size, axis=1)) ** 2
     power[:, 0] = 0
     floor = 1e-6 * power.mean(1, keepdims=True) + np.float32(1e-30)
@@ -162,17 +164,28 @@ def _clip_limit(x: Float, times: float) -> float:
 
 
 @njit(cache=True, nogil=True)
-def _differences(v: Float, out: Float32) -> None:
-    """Differences of neighbouring columns, clipped; 0 next to a gap."""
+def _taper(v: Float, first: Index, out: Float32) -> None:
+    """Each series less its mean, gaps bridged by straight lines, faded in and out (a Hann window): what a trend, a
+    drift or a step leaves at the ends would hide the short periods.
+    """
     n, T = v.shape
     for i in range(n):
-        d = np.full(T, np.nan)
-        for t in range(1, T):
-            d[t] = v[i, t] - v[i, t - 1]
-        limit = _clip_limit(d, CLIP)
-        for t in range(1, T):
-            if np.isfinite(d[t]):
-                out[i, t] = min(max(d[t], -limit), limit)
+        length = T - first[i]
+        window = 0.5 - 0.5 * np.cos(2 * np.pi * (np.arange(length) + 0.5) / max(length, 1))
+        last, total, mass = 0, 0.0, 0.0
+        x = v[i, first[i] :].copy()
+        for t in range(length):
+            if np.isfinite(x[t]):
+                for u in range(last + 1, t):
+                    x[u] = x[last] + (x[t] - x[last]) * (u - last) / (t - last)
+                last = t
+        for t in range(last + 1, length):
+            x[t] = x[last]
+        for t in range(length):
+            total += window[t] * x[t]
+            mass += window[t]
+        for t in range(length):
+            out[i, first[i] + t] = window[t] * (x[t] - total / mass)
 
 
 @njit(cache=True, nogil=True)
@@ -193,9 +206,9 @@ def _whiten(power: Float32, centres: Float, medians: Float32, floor: Float32) ->
 
 @njit(cache=True, nogil=True)
 def _comb(acf: Float32, lag: int, longest: int) -> float:
-    """Mean autocorrelation at the first four multiples of a lag, as far as there are."""
+    """Mean autocorrelation at the first multiples of a lag, as far as there are."""
     total, count = 0.0, 0
-    for k in range(1, 5):
+    for k in range(1, TEETH + 1):
         if k * lag <= longest:
             total += acf[k * lag]
             count += 1
@@ -299,9 +312,12 @@ def _verified(y: Float, white: Float32, acf: Float32, calendar: Index, size: int
         value = _evidence(y, p)
         if value > (Z_CALENDAR if j < len(calendar) else Z_FREE):
             period[j], z[j] = p, value
-    for j in np.argsort(-z, kind="mergesort"):
+    trust = z.copy()
+    trust[: len(calendar)] *= PLAUSIBLE
+    for j in np.argsort(-trust, kind="mergesort"):
         for k in range(len(period)):
-            if k != j and period[j] and abs(period[k] - period[j]) <= APART * period[j]:
+            room = APART + (period[j] / (2 * T) if j < len(calendar) else 0.0)
+            if k != j and period[j] and abs(period[k] - period[j]) <= room * period[j]:
                 period[k] = 0
     order = np.argsort(period, kind="mergesort")
     order = order[period[order] > 0]
