@@ -45,9 +45,11 @@ NEARLY = 0.85  # of the highest autocorrelation: the shortest lag that has this 
 
 CELLS = 72  # a cycle's cells at most: divides by 2, 3, 4, 6, 8, 12
 CYCLES = 128  # newest cycles that the evidence comes from
-MEMORY = 6  # cycles: the profile forgets by 1/6 a cycle, as rhythms shift
+MEMORY = 7  # cycles: the profile forgets by 1/6 a cycle, as rhythms shift
 CLIP = 4.0  # mean absolute deviations: an incident counts, but not for all
-Z_CALENDAR, Z_FREE, Z_MORE = 4.0, 6.0, 4.0
+Z_CALENDAR, Z_FREE, Z_MORE = 3.5, 5.0, 3.5
+FEW = 1.0
+TRUST = 0.5
 SKILL = 0.03
 WINS = 0.6  # share of the cycles that must gain
 HARMONICS = 3  # a cycle of up to three humps is one cycle
@@ -307,10 +309,10 @@ def _verified(y: Float, white: Float32, acf: Float32, calendar: Index, size: int
         p = calendar[j] if j < len(calendar) else free[j - len(calendar)]
         if p == 0 or p * MIN_CYCLES > T or (period == p).any():
             continue
-        if j < len(calendar) and T > 6 * p and acf[p] < acf[0] / np.sqrt(T):
+        if j < len(calendar) and T > 6 * p and acf[p] < 0:
             continue
         value = _evidence(y, p)
-        if value > (Z_CALENDAR if j < len(calendar) else Z_FREE):
+        if value > (Z_CALENDAR if j < len(calendar) else Z_FREE) * (1 + FEW / (T // p - 1)):
             period[j], z[j] = p, value
     trust = z.copy()
     trust[: len(calendar)] *= PLAUSIBLE
@@ -335,7 +337,7 @@ def _chosen(y: Float, period: Index, z: Float) -> NDArray[np.bool_]:
             continue
         rest = _without(y, period[i])
         for j in range(i + 1, len(period)):
-            if keep[j] and not _evidence(rest, period[j]) > Z_MORE:
+            if keep[j] and not _evidence(rest, period[j]) > Z_MORE * (1 + FEW / (len(y) // period[j] - 1)):
                 keep[j] = False
     for i in range(len(period)):
         for j in range(i + 1, len(period)):
@@ -400,7 +402,7 @@ def _evidence(y: Float, p: int) -> float:
     cycles = len(x) // m
     sums, wins, tried = _replay(x, m, cycles)
     sxx, sxm, smm, see, se1, count = sums
-    if tried < 1 or count < m / 2 or sxx <= 0 or smm <= 0 or 2 * sxm - smm <= SKILL * sxx or wins < WINS * tried:
+    if tried < 1 or count < m / 2 or sxx <= 0 or smm <= 0 or TRUST * (2 * sxm - TRUST * smm) <= SKILL * sxx or wins < WINS * tried:
         return 0.0
     rho = min(max(se1 / see, 0.0), 0.999) if see > 1e-9 * sxx else 0.0
     independent = count * (1 - rho * rho) / (1 + rho * rho)
@@ -424,7 +426,7 @@ def _replay(x: Float, m: int, cycles: int) -> tuple[Float, int, int]:
             if c >= begin and seen[j]:
                 s = profile[j] - mean
                 e = v - s
-                gain += s * (2 * v - s)
+                gain += s * (2 * v - TRUST * s)
                 sums += np.array((v * v, v * s, s * s, e * e, e * before, 1.0))
                 before = e
                 there += 1
