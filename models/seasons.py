@@ -37,7 +37,8 @@ BLOCK = 2**21  # values worked on at a time: bounds the memory
 
 CAP = 100.0  # of the whitened spectrum: one line does not hide the others
 LINE = 10.0  # times the local median: one in a thousand frequencies of noise gets there
-LINES = 6  # strongest lines looked at
+LINES = 8  # strongest lines looked at
+HARMONIC_SPACING = 8  # frequencies
 MULTIPLES = 8  # times a line's period, where the line is a harmonic of the season
 TEETH = 16  # multiples of a lag that tell it from its neighbours
 PEAK = 4.0  # standard deviations of an autocorrelation that is a candidate by itself
@@ -46,6 +47,7 @@ NEARLY = 0.85  # of the highest autocorrelation: the shortest lag that has this 
 CELLS = 72  # a cycle's cells at most: divides by 2, 3, 4, 6, 8, 12
 CYCLES = 128  # newest cycles that the evidence comes from
 MEMORY = 7  # cycles: the profile forgets by 1/6 a cycle, as rhythms shift
+FORGET = 4
 CLIP = 4.0  # mean absolute deviations: an incident counts, but not for all
 Z_CALENDAR, Z_FREE, Z_MORE = 3.5, 5.0, 3.5
 FEW = 1.0
@@ -53,7 +55,7 @@ TRUST = 0.5
 SKILL = 0.03
 WINS = 0.6  # share of the cycles that must gain
 HARMONICS = 3  # a cycle of up to three humps is one cycle
-OWN = 0.5  # share of a long season's fine structure that a shorter one inside it must explain
+OWN = 0.6  # share of a long season's fine structure that a shorter one inside it must explain
 PLAUSIBLE = 1.5  # weight of a calendar period's evidence against a free one's
 APART = 0.03  # candidates nearer than this are the same
 
@@ -231,7 +233,7 @@ def _refine(acf: Float32, period: float, longest: int) -> int:
 
 
 @njit(cache=True, nogil=True)
-def _free_periods(white: Float32, acf: Float32, size: int, length: int) -> Index:
+def _free_periods(white: Float32, acf: Float32, size: int, length: int, known: Index) -> Index:
     """Periods that the spectrum of one series shows, in columns, ``[C]``; 0 for none."""
     out = np.zeros(2 * LINES + 1, np.int64)
     longest = min(length // MIN_FREE_CYCLES, len(acf) - 1)
@@ -242,7 +244,7 @@ def _free_periods(white: Float32, acf: Float32, size: int, length: int) -> Index
     where = np.zeros(LINES, np.int64)
     for k in range(max(low, 1), high + 1):
         w = white[k]
-        if w > LINE and w > height[-1] and w >= white[k - 1] and w >= white[k + 1]:
+        if w > LINE and w > height[-1] and w >= white[k - 1] and w >= white[k + 1] and not _explained(k, size, known):
             j = LINES - 1
             while j > 0 and height[j - 1] < w:
                 height[j], where[j] = height[j - 1], where[j - 1]
@@ -255,6 +257,15 @@ def _free_periods(white: Float32, acf: Float32, size: int, length: int) -> Index
             out[2 * j + 1] = _multiple(acf, period, longest)
     out[-1] = _highest(acf, longest, length)
     return out
+
+
+@njit(cache=True, nogil=True)
+def _explained(k: int, size: int, known: Index) -> bool:
+    """Whether frequency k is a harmonic of a known period, as far as the spectrum resolves them."""
+    for p in known:
+        if p and size >= HARMONIC_SPACING * p and abs(k * p / size - round(k * p / size)) * size <= 1.5 * p:
+            return True
+    return False
 
 
 @njit(cache=True, nogil=True)
@@ -302,14 +313,16 @@ def _search(
 def _verified(y: Float, white: Float32, acf: Float32, calendar: Index, size: int) -> tuple[Index, Float]:
     """Candidates with evidence, shortest first, of those close together the strongest; and their z, ``[C]`` each."""
     T = len(y)
-    free = _free_periods(white, acf, size, T)
+    free = np.zeros(2 * LINES + 1, np.int64)
     period = np.zeros(len(calendar) + len(free), np.int64)
     z = np.zeros(len(period))
     for j in range(len(period)):
+        if j == len(calendar):
+            free[:] = _free_periods(white, acf, size, T, period)
         p = calendar[j] if j < len(calendar) else free[j - len(calendar)]
         if p == 0 or p * MIN_CYCLES > T or (period == p).any():
             continue
-        if j < len(calendar) and T > 6 * p and acf[p] < 0:
+        if j < len(calendar) and acf[p] < 0 and not _has_line(white, size / p):
             continue
         value = _evidence(y, p)
         if value > (Z_CALENDAR if j < len(calendar) else Z_FREE) * (1 + FEW / (T // p - 1)):
@@ -318,12 +331,27 @@ def _verified(y: Float, white: Float32, acf: Float32, calendar: Index, size: int
     trust[: len(calendar)] *= PLAUSIBLE
     for j in np.argsort(-trust, kind="mergesort"):
         for k in range(len(period)):
-            room = APART + (period[j] / (2 * T) if j < len(calendar) else 0.0)
-            if k != j and period[j] and abs(period[k] - period[j]) <= room * period[j]:
+            if k != j and period[j] and abs(period[k] - period[j]) <= _room(period[j], T):
                 period[k] = 0
     order = np.argsort(period, kind="mergesort")
     order = order[period[order] > 0]
     return period[order], z[order]
+
+
+@njit(cache=True, nogil=True)
+def _room(p: int, T: int) -> float:
+    """How many columns another period may differ from ``p`` and be the same: what T columns cannot tell apart."""
+    return p * (APART + p / (3 * T))
+
+
+@njit(cache=True, nogil=True)
+def _has_line(white: Float32, spacing: float) -> bool:
+    """Whether one of the first harmonics, ``spacing`` frequencies apart, is a line."""
+    for h in range(1, MULTIPLES + 1):
+        k = int(round(h * spacing))
+        if k + 1 < len(white) and max(white[k - 1], white[k], white[k + 1]) > LINE:
+            return True
+    return False
 
 
 @njit(cache=True, nogil=True)
@@ -342,7 +370,7 @@ def _chosen(y: Float, period: Index, z: Float) -> NDArray[np.bool_]:
     for i in range(len(period)):
         for j in range(i + 1, len(period)):
             times = int(round(period[j] / period[i]))
-            if keep[i] and keep[j] and abs(period[j] - times * period[i]) <= APART * period[j]:
+            if keep[i] and keep[j] and abs(period[j] - times * period[i]) <= _room(period[j], len(y)):
                 keep[i] = times > HARMONICS and _own_share(y, period[i], period[j]) > OWN
     return keep
 
@@ -448,7 +476,7 @@ def _without(y: Float, p: int) -> Float:
     T = len(y)
     v = _from_level(y, p)
     profile, seen = np.zeros(p), np.zeros(p, np.int64)
-    for t in range(min(T, (MEMORY // 2 + 1) * p)):
+    for t in range(min(T, (FORGET + 1) * p)):
         if np.isfinite(v[t]):
             seen[t % p] += 1
             profile[t % p] += (v[t] - profile[t % p]) / seen[t % p]
@@ -456,9 +484,9 @@ def _without(y: Float, p: int) -> Float:
     for t in range(T):
         j = t % p
         out[t] -= profile[j]
-        if np.isfinite(v[t]) and t >= (MEMORY // 2 + 1) * p:
+        if np.isfinite(v[t]) and t >= (FORGET + 1) * p:
             seen[j] += 1
-            profile[j] += (v[t] - profile[j]) / min(seen[j], MEMORY)
+            profile[j] += (v[t] - profile[j]) / min(seen[j], FORGET)
     return out
 
 
