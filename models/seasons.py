@@ -47,7 +47,7 @@ NEARLY = 0.85  # of the highest autocorrelation: the shortest lag that has this 
 CELLS = 72  # a cycle's cells at most: divides by 2, 3, 4, 6, 8, 12
 CYCLES = 128  # newest cycles that the evidence comes from
 MEMORY = 7  # cycles: the profile forgets by 1/6 a cycle, as rhythms shift
-FORGET = 4
+AROUND = 3  # cycles
 CLIP = 4.0  # mean absolute deviations: an incident counts, but not for all
 Z_CALENDAR, Z_FREE, Z_MORE = 3.5, 5.0, 3.5
 FEW = 1.0
@@ -57,7 +57,7 @@ WINS = 0.6  # share of the cycles that must gain
 HARMONICS = 3  # a cycle of up to three humps is one cycle
 OWN = 0.6  # share of a long season's fine structure that a shorter one inside it must explain
 PLAUSIBLE = 1.5  # weight of a calendar period's evidence against a free one's
-APART = 0.03  # candidates nearer than this are the same
+APART = 0.05  # candidates nearer than this are the same
 
 
 def find_seasons(values: ArrayLike, step: int, *, most: int = 3) -> Index:
@@ -370,7 +370,7 @@ def _chosen(y: Float, period: Index, z: Float) -> NDArray[np.bool_]:
     for i in range(len(period)):
         for j in range(i + 1, len(period)):
             times = int(round(period[j] / period[i]))
-            if keep[i] and keep[j] and abs(period[j] - times * period[i]) <= _room(period[j], len(y)):
+            if keep[i] and keep[j] and abs(period[j] - times * period[i]) <= min(_room(period[j], len(y)), period[i] / 4):
                 keep[i] = times > HARMONICS and _own_share(y, period[i], period[j]) > OWN
     return keep
 
@@ -470,23 +470,26 @@ def _replay(x: Float, m: int, cycles: int) -> tuple[Float, int, int]:
 
 @njit(cache=True, nogil=True)
 def _without(y: Float, p: int) -> Float:
-    """The series without its season of ``p`` columns: less the profile of the cycles before, in the first ones less
-    their own.
+    """The series without its season of ``p`` columns: less the mean of the ``AROUND`` cycles before and after, not its
+    own; NaN where there are none.
     """
-    T = len(y)
+    T, reach = len(y), AROUND * p
     v = _from_level(y, p)
-    profile, seen = np.zeros(p), np.zeros(p, np.int64)
-    for t in range(min(T, (FORGET + 1) * p)):
-        if np.isfinite(v[t]):
-            seen[t % p] += 1
-            profile[t % p] += (v[t] - profile[t % p]) / seen[t % p]
-    out = y.copy()
-    for t in range(T):
+    known = np.isfinite(v)
+    total, count = np.zeros(p), np.zeros(p)
+    out = np.full(T, np.nan)
+    for t in range(-reach, T):
         j = t % p
-        out[t] -= profile[j]
-        if np.isfinite(v[t]) and t >= (FORGET + 1) * p:
-            seen[j] += 1
-            profile[j] += (v[t] - profile[j]) / min(seen[j], FORGET)
+        if t + reach < T and known[t + reach]:
+            total[j] += v[t + reach]
+            count[j] += 1
+        if t - reach - p >= 0 and known[t - reach - p]:
+            total[j] -= v[t - reach - p]
+            count[j] -= 1
+        if t >= 0:
+            own = 1 if known[t] else 0
+            if count[j] > own:
+                out[t] = y[t] - (total[j] - (v[t] if own else 0.0)) / (count[j] - own)
     return out
 
 
