@@ -38,6 +38,7 @@ BLOCK = 2**21  # values worked on at a time: bounds the memory
 CAP = 100.0  # of the whitened spectrum: one line does not hide the others
 LINE = 10.0  # times the local median: one in a thousand frequencies of noise gets there
 LINES = 8  # strongest lines looked at
+SEEN = 6  # cycles from which on the spectrum has a say
 HARMONIC_SPACING = 8  # frequencies
 MULTIPLES = 8  # times a line's period, where the line is a harmonic of the season
 TEETH = 16  # multiples of a lag that tell it from its neighbours
@@ -322,7 +323,7 @@ def _verified(y: Float, white: Float32, acf: Float32, calendar: Index, size: int
         p = calendar[j] if j < len(calendar) else free[j - len(calendar)]
         if p == 0 or p * MIN_CYCLES > T or (period == p).any():
             continue
-        if j < len(calendar) and acf[p] < 0 and not _has_line(white, size / p):
+        if j < len(calendar) and T >= SEEN * p and acf[p] < 0 and not _has_line(white, size / p):
             continue
         value = _evidence(y, p)
         if value > (Z_CALENDAR if j < len(calendar) else Z_FREE) * (1 + FEW / (T // p - 1)):
@@ -367,7 +368,7 @@ def _chosen(y: Float, period: Index, z: Float) -> NDArray[np.bool_]:
         for j in range(i + 1, len(period)):
             if keep[j] and not _evidence(rest, period[j]) > Z_MORE * (1 + FEW / (len(y) // period[j] - 1)):
                 keep[j] = False
-    for i in range(len(period)):
+    for i in range(len(period) - 1, -1, -1):
         for j in range(i + 1, len(period)):
             times = int(round(period[j] / period[i]))
             if keep[i] and keep[j] and abs(period[j] - times * period[i]) <= min(_room(period[j], len(y)), period[i] / 4):
