@@ -161,7 +161,7 @@ def _clip_limit(x: Float, times: float) -> float:
     for _ in range(3):
         total, count = 0.0, 0
         for v in x:
-            if np.isfinite(v):
+            if v == v:  # not NaN
                 total += min(abs(v), limit)
                 count += 1
         limit = times * total / max(count, 1)
@@ -388,7 +388,7 @@ def _fold(y: Float, p: int, cells: int) -> Float:
         for j in range(cells):
             total, count = 0.0, 0
             for t in range(start + c * p + j * p // cells, start + c * p + (j + 1) * p // cells):
-                if np.isfinite(y[t]):
+                if not np.isnan(y[t]):
                     total += y[t]
                     count += 1
             out[c * cells + j] = total / count if count else np.nan
@@ -427,46 +427,54 @@ def _evidence(y: Float, p: int) -> float:
     The residuals' own correlation says how many independent values stand behind the figure.
     """
     m = min(p, CELLS)
-    x = _from_level(_fold(y, p, m), max(m // 2, 1))
-    cycles = len(x) // m
-    sums, wins, tried = _replay(x, m, cycles)
-    sxx, sxm, smm, see, se1, count = sums
-    if tried < 1 or count < m / 2 or sxx <= 0 or smm <= 0 or TRUST * (2 * sxm - TRUST * smm) <= SKILL * sxx or wins < WINS * tried:
+    x, s = _replay(_from_level(_fold(y, p, m), max(m // 2, 1)), m)
+    vv, vs, ss, ee, lagged, count, before = 0.0, 0.0, 0.0, 0.0, 0.0, 0, 0.0
+    wins, tried = 0, 0
+    for c in range(0, len(x), m):
+        gain, there = 0.0, 0
+        for t in range(c, c + m):
+            if not np.isnan(s[t]):
+                gain += s[t] * (2 * x[t] - TRUST * s[t])
+                there += 1
+                vv += x[t] * x[t]
+                vs += x[t] * s[t]
+                ss += s[t] * s[t]
+                residual = x[t] - s[t]
+                ee += residual * residual
+                lagged += residual * before
+                before = residual
+        count += there
+        if 2 * there >= m:
+            tried += 1
+            wins += gain > 0
+    if tried == 0 or vv <= 0 or ss <= 0 or TRUST * (2 * vs - TRUST * ss) <= SKILL * vv or wins < WINS * tried:
         return 0.0
-    rho = min(max(se1 / see, 0.0), 0.999) if see > 1e-9 * sxx else 0.0
+    rho = min(max(lagged / ee, 0.0), 0.999) if ee > 1e-9 * vv else 0.0
     independent = count * (1 - rho * rho) / (1 + rho * rho)
-    r = min(sxm / np.sqrt(sxx * smm), 0.999)
+    r = min(vs / np.sqrt(vv * ss), 0.999)
     return r * np.sqrt(max(independent - 2, 0.0) / (1 - r * r))
 
 
 @njit(cache=True, nogil=True)
-def _replay(x: Float, m: int, cycles: int) -> tuple[Float, int, int]:
-    """Forecast each cycle from the profile of those before it; sums of products, and the cycles won and tried."""
+def _replay(x: Float, m: int) -> tuple[Float, Float]:
+    """``x``, and what the profile of the cycles before says of each of its values; NaN before there is a profile."""
+    cycles = len(x) // m
     profile, seen = np.zeros(m), np.zeros(m, np.int64)
-    sums = np.zeros(6)
-    mean, wins, tried, before = 0.0, 0, 0, 0.0
+    said = np.full(len(x), np.nan)
+    mean = 0.0
     begin = min(max(cycles // 4, 1), 3)
     for c in range(cycles):
-        gain, there = 0.0, 0
         for j in range(m):
             v = x[c * m + j]
-            if not np.isfinite(v):
+            if np.isnan(v):
                 continue
             if c >= begin and seen[j]:
-                s = profile[j] - mean
-                e = v - s
-                gain += s * (2 * v - TRUST * s)
-                sums += np.array((v * v, v * s, s * s, e * e, e * before, 1.0))
-                before = e
-                there += 1
-            seen[j] += 1
-            change = (v - profile[j]) / min(seen[j], MEMORY)
+                said[c * m + j] = profile[j] - mean
+            seen[j] = min(seen[j] + 1, MEMORY)
+            change = (v - profile[j]) / seen[j]
             profile[j] += change
             mean += change / m
-        if 2 * there >= m:
-            tried += 1
-            wins += gain > 0
-    return sums, wins, tried
+    return x, said
 
 
 @njit(cache=True, nogil=True)
