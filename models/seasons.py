@@ -13,16 +13,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
-from models.grid import DAY, HOUR, MINUTE, WEEK
-from models.spectrum import SHORTEST, Float, Index, clean, free_periods, shows, spectrum
+from models.spectrum import SHORTEST, Float, Index, calendar_periods, clean, free_periods, shows, spectrum
 
-# What people and their schedulers repeat things by, in seconds.
-CALENDAR = (
-    *(k * MINUTE for k in (1, 2, 5, 10, 15, 20, 30)),
-    *(k * HOUR for k in (1, 2, 3, 4, 6, 8, 12)),
-    DAY,
-    WEEK,
-)
 MIN_CYCLES = 2  # one to learn from, one to check against
 BLOCK = 2**18  # values worked on at a time: bounds the memory
 SEEN = 6  # cycles from which on the spectrum has a say about a calendar period
@@ -41,6 +33,8 @@ WINS = 0.6  # share of the cycles that must gain: two incidents at a distance ar
 Z_CALENDAR, Z_FREE, Z_MORE, FEW = 3.5, 5.0, 3.5, 1.0
 PLAUSIBLE = 1.5  # weight of the calendar's evidence against that of another period close by
 APART = 0.05  # of a period: profiles of MEMORY cycles do not tell nearer ones apart
+CLEAN = 0.005  # of what was to be forecast: residuals as small as that are no noise whose correlation matters
+ROUNDING = 1e-12  # of a series' mean square: less is no rhythm, but the last digits of one that was taken out
 HARMONICS = 3  # a cycle of up to three humps is one cycle
 OWN = 0.6  # share of a longer season's fine structure that makes a shorter one more than a part of it
 
@@ -66,7 +60,7 @@ def find_seasons(values: ArrayLike, step: int, *, most: int = 3) -> Index:
     out = np.zeros((n, most), np.int64)
     if T < MIN_CYCLES * SHORTEST:
         return out
-    calendar = np.array([s // step for s in CALENDAR if s % step == 0 and s // step >= SHORTEST], np.int64)
+    calendar = calendar_periods(step)
     rows = max(1, BLOCK // T)
     for a in range(0, n, rows):
         cleaned, first = clean(v[a : a + rows])
@@ -126,7 +120,7 @@ def _apart(period: Index, z: Float, calendar: int, T: int) -> Index:
 
 @njit(cache=True, nogil=True)
 def _room(p: int, T: int) -> float:
-    """How many columns another period may differ from ``p`` and be the same: what T columns cannot tell apart."""
+    """Columns by which another period may differ from ``p`` and be the same: what T columns cannot tell apart."""
     return p * (APART + p / (3 * T))
 
 
@@ -137,12 +131,10 @@ def _kept(y: Float, period: Index) -> NDArray[np.bool_]:
     """
     keep = np.ones(len(period), np.bool_)
     for i in range(len(period) - 1):
-        if not keep[i]:
-            continue
-        rest = _without(y, period[i])
-        for j in range(i + 1, len(period)):
-            if keep[j] and _evidence(rest, period[j]) <= _needed(Z_MORE, period[j], len(y)):
-                keep[j] = False
+        if keep[i]:
+            rest = _without(y, period[i])
+            for j in range(i + 1, len(period)):
+                keep[j] = keep[j] and _evidence(rest, period[j]) > _needed(Z_MORE, period[j], len(y))
     for i in range(len(period) - 1, -1, -1):
         for j in range(i + 1, len(period)):
             times = round(period[j] / period[i])
@@ -158,8 +150,7 @@ def _own_share(y: Float, p: int, q: int) -> float:
 
     Products of the profiles of even and of odd cycles: noise, which they do not share, counts nowhere.
     """
-    cycles = min(len(y) // q, 2 * MEMORY)
-    start = len(y) - cycles * q
+    start = len(y) - min(len(y) // q, 2 * MEMORY) * q
     fine = np.zeros((2, q))
     for half in range(2):
         number = np.zeros(q)
@@ -172,9 +163,8 @@ def _own_share(y: Float, p: int, q: int) -> float:
         for t in range(q):
             fine[half, (t + p // 2) % q] = d[(t + p // 2) % q] - (around[t + p] - around[t]) / p
     short = np.zeros((2, p))
-    for half in range(2):
-        for t in range(q):
-            short[half, t % p] += fine[half, t] * p / q
+    for t in range(q):
+        short[:, t % p] += fine[:, t] * p / q
     whole = (fine[0] * fine[1]).mean()
     return (short[0] * short[1]).mean() / whole if whole > 0 else 0.0
 
@@ -187,7 +177,8 @@ def _evidence(y: Float, p: int) -> float:
     The residuals' own correlation says how many independent values stand behind the figure.
     """
     m = min(p, CELLS)
-    x, s = _replay(_from_level(_fold(y, p, m), max(m // 2, 1)), m)
+    x = _clipped(_from_level(_fold(y, p, m), m // 2))
+    s = _replay(x, m)
     vv, vs, ss, ee, lagged, count, before = 0.0, 0.0, 0.0, 0.0, 0.0, 0, 0.0
     wins, tried = 0, 0
     for c in range(0, len(x), m):
@@ -207,9 +198,15 @@ def _evidence(y: Float, p: int) -> float:
         if 2 * there >= m:
             tried += 1
             wins += gain > 0
-    if tried == 0 or vv <= 0 or ss <= 0 or TRUST * (2 * vs - TRUST * ss) <= SKILL * vv or wins < WINS * tried:
+    if (
+        tried == 0
+        or vv <= ROUNDING * count
+        or ss <= 0
+        or TRUST * (2 * vs - TRUST * ss) <= SKILL * vv
+        or wins < WINS * tried
+    ):
         return 0.0
-    rho = min(max(lagged / ee, 0.0), 0.999) if ee > 1e-9 * vv else 0.0
+    rho = max(lagged / (ee + CLEAN * vv), 0.0)
     independent = count * (1 - rho * rho) / (1 + rho * rho)
     r = min(vs / np.sqrt(vv * ss), 0.999)
     return float(r * np.sqrt(max(independent - 2, 0.0) / (1 - r * r)))
@@ -217,67 +214,55 @@ def _evidence(y: Float, p: int) -> float:
 
 @njit(cache=True, nogil=True)
 def _fold(y: Float, p: int, cells: int) -> Float:
-    """Means of ``cells`` stretches of each of the newest whole cycles of ``p`` columns, in a row; NaN where a stretch
-    is empty.
-    """
+    """Means of ``cells`` stretches of each of the newest cycles of ``p`` columns, in a row; NaN where none is known."""
     cycles = min(len(y) // p, CYCLES)
     start = len(y) - cycles * p
     out = np.empty(cycles * cells)
     for c in range(cycles):
         for j in range(cells):
-            total, count = 0.0, 0
-            for t in range(start + c * p + j * p // cells, start + c * p + (j + 1) * p // cells):
-                if not np.isnan(y[t]):
-                    total += y[t]
-                    count += 1
-            out[c * cells + j] = total / count if count else np.nan
+            at = start + c * p
+            out[c * cells + j] = np.nanmean(y[at + j * p // cells : at + (j + 1) * p // cells])
     return out
 
 
 @njit(cache=True, nogil=True)
 def _from_level(z: Float, width: int) -> Float:
-    """Each value minus the mean of the ``width`` before it, less the mean of all that, clipped; NaN where unknown."""
+    """Each value minus the mean of the ``width`` before it, less the mean of all that; NaN where unknown."""
     x = np.full(len(z), np.nan)
-    total, count, all_x, known = 0.0, 0, 0.0, 0
+    total, count = 0.0, 0
     for t in range(len(z)):
         if t >= width:
-            if 2 * count >= width and np.isfinite(z[t]):
+            if 2 * count >= width:
                 x[t] = z[t] - total / count
-                all_x += x[t]
-                known += 1
             if np.isfinite(z[t - width]):
                 total -= z[t - width]
                 count -= 1
         if np.isfinite(z[t]):
             total += z[t]
             count += 1
-    x -= all_x / max(known, 1)
-    _clip(x)
-    return x
+    return x - np.nanmean(x)
 
 
 @njit(cache=True, nogil=True)
-def _clip(x: Float) -> None:
-    """Clip, in place, at ``CLIP`` times the mean absolute value of what is within that limit; NaN stays."""
+def _clipped(x: Float) -> Float:
+    """Clipped at ``CLIP`` times the mean absolute value of what is within that limit; NaN stays."""
     limit = np.inf
-    for _ in range(3):
+    for _ in range(2):
         total, count = 0.0, 0
         for v in x:
             if not np.isnan(v):
                 total += min(abs(v), limit)
                 count += 1
         limit = CLIP * total / max(count, 1)
-    for t in range(len(x)):
-        x[t] = min(max(x[t], -limit), limit)
+    return np.minimum(np.maximum(x, -limit), limit)
 
 
 @njit(cache=True, nogil=True)
-def _replay(x: Float, m: int) -> tuple[Float, Float]:
-    """``x``, and what the profile of the cycles before says of each of its values; NaN before there is a profile."""
+def _replay(x: Float, m: int) -> Float:
+    """What the profile of the cycles before says of each value of ``x``; NaN before there is a profile."""
     cycles = len(x) // m
-    profile, seen = np.zeros(m), np.zeros(m, np.int64)
+    profile, seen, total, phases = np.zeros(m), np.zeros(m, np.int64), 0.0, 0
     said = np.full(len(x), np.nan)
-    mean = 0.0
     begin = min(max(cycles // 4, 1), 3)
     for c in range(cycles):
         for j in range(m):
@@ -285,12 +270,13 @@ def _replay(x: Float, m: int) -> tuple[Float, Float]:
             if np.isnan(v):
                 continue
             if c >= begin and seen[j]:
-                said[c * m + j] = profile[j] - mean
+                said[c * m + j] = profile[j] - total / phases
+            phases += seen[j] == 0
             seen[j] = min(seen[j] + 1, MEMORY)
             change = (v - profile[j]) / seen[j]
             profile[j] += change
-            mean += change / m
-    return x, said
+            total += change
+    return said
 
 
 @njit(cache=True, nogil=True)
@@ -299,8 +285,8 @@ def _without(y: Float, p: int) -> Float:
     own; NaN where there are none.
     """
     T, reach = len(y), AROUND * p
-    v = _from_level(y, p)
-    known = np.isfinite(v)
+    raw = _from_level(y, p)
+    v, known = _clipped(raw), np.isfinite(raw)
     total, count = np.zeros(p), np.zeros(p)
     out = np.full(T, np.nan)
     for t in range(-reach, T):
@@ -312,7 +298,7 @@ def _without(y: Float, p: int) -> Float:
             total[j] -= v[t - reach - p]
             count[j] -= 1
         if t >= 0:
-            own = 1 if known[t] else 0
-            if count[j] > own:
-                out[t] = y[t] - (total[j] - (v[t] if own else 0.0)) / (count[j] - own)
+            own, cut = (v[t], raw[t] - v[t]) if known[t] else (0.0, 0.0)
+            if count[j] > known[t]:
+                out[t] = y[t] - cut - (total[j] - own) / (count[j] - known[t])
     return out

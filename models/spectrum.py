@@ -15,15 +15,24 @@ from numba import njit
 from numpy.typing import NDArray
 from scipy import fft
 
+from models.grid import DAY, HOUR, MINUTE, WEEK
+
 Float = NDArray[np.float64]
 Float32 = NDArray[np.float32]
 Index = NDArray[np.int64]
 
+# What people and their schedulers repeat things by, in seconds.
+CALENDAR = (
+    *(k * MINUTE for k in (1, 2, 5, 10, 15, 20, 30)),
+    *(k * HOUR for k in (1, 2, 3, 4, 6, 8, 12)),
+    DAY,
+    WEEK,
+)
 SHORTEST = 4  # columns of a period: fewer do not draw a shape
 FREE_CYCLES = 3  # whole cycles of a period that no calendar suggests
 SPIKE = 8.0  # mean absolute deviations from the median of five columns: beyond it, one or two columns are a spike
 BAND, WIDER = 12, 1.3  # frequencies of the local median's bands: at least so many, and so much wider each time
-CAP = 100.0  # times the local median: one line does not hide the others
+CAP = 100.0  # times the local median, for the autocorrelation: one line does not hide the others
 LINE = 10.0  # times the local median: noise gets there at one frequency in a thousand
 LINES = 8  # strongest lines looked at
 MULTIPLES = 8  # a line is up to this harmonic of its season
@@ -31,6 +40,15 @@ SPACING, BESIDE = 8, 1.5  # frequencies between harmonics that can be told apart
 TEETH = 16  # multiples of a lag that tell it from its neighbours
 PEAK = 4.0  # standard deviations of an autocorrelation that is a candidate by itself
 NEARLY = 0.85  # of the highest autocorrelation: the shortest lag that has this is the period, longer ones repeat it
+
+
+def calendar_periods(step: int) -> Index:
+    """The calendar's periods that are whole columns of ``step`` seconds, in columns, shortest first, ``[C]``.
+
+    >>> calendar_periods(4 * HOUR)
+    array([ 6, 42])
+    """
+    return np.array([s // step for s in CALENDAR if s % step == 0 and s // step >= SHORTEST], np.int64)
 
 
 def clean(values: Float) -> tuple[Float, Index]:
@@ -52,20 +70,20 @@ def clean(values: Float) -> tuple[Float, Index]:
     away = scaled - middle
     size = np.where(np.isfinite(away), np.abs(away), 0.0)
     limit = np.full((len(values), 1), np.inf)
-    for _ in range(3):  # the mean of what is within the limit: spikes do not widen it
+    for _ in range(2):  # the mean of what is within the limit: spikes do not widen it
         limit = SPIKE * np.minimum(size, limit).sum(1, keepdims=True) / count
     return middle + np.clip(away, -limit, limit), first
 
 
 @njit(cache=True, nogil=True)
 def _median_of_five(v: Float, out: Float) -> None:
-    """Fill ``out [n, T]`` with medians of five columns around, where five are there."""
+    """Fill ``out [n, T]`` with medians of five columns, as central as the ends allow, where five are known."""
     n, T = v.shape
     window = np.empty(5)
     for i in range(n):
-        for t in range(2, T - 2):
-            k = 0
-            for u in range(t - 2, t + 3):
+        for t in range(T if T >= 5 else 0):
+            k, start = 0, min(max(t - 2, 0), T - 5)
+            for u in range(start, start + 5):
                 j = k
                 while j > 0 and window[j - 1] > v[i, u]:
                     window[j] = window[j - 1]
@@ -93,7 +111,7 @@ def spectrum(cleaned: Float, first: Index) -> tuple[Float32, Float32, int]:
         medians.append(np.median(power[:, a:b], axis=1))
         a = b
     _whiten(power, np.array(centres), np.stack(medians, 1).astype(np.float32), floor[:, 0])
-    acf = fft.irfft(power, size, axis=1)[:, : T // 2 + 2]
+    acf = fft.irfft(np.minimum(power, np.float32(CAP)), size, axis=1)[:, : T // 2 + 2]
     return power, np.ascontiguousarray(acf), size
 
 
@@ -135,7 +153,7 @@ def _whiten(power: Float32, centres: Float, medians: Float32, floor: Float32) ->
             if len(centres) > 1:
                 u = min(max((k - centres[b]) / (centres[b + 1] - centres[b]), 0.0), 1.0)
                 level = (1 - u) * medians[i, b] + u * medians[i, b + 1]
-            power[i, k] = min(power[i, k] / max(level, floor[i]), CAP)
+            power[i, k] /= max(level, floor[i])
 
 
 @njit(cache=True, nogil=True)
