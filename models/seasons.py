@@ -29,8 +29,8 @@ SKILL = 0.03  # share of the squared error that must be gained
 WINS = 0.6  # share of the cycles that must gain: two incidents at a distance are no season
 # Standard deviations beyond chance, for a period of the calendar, for one of the many others that were not known
 # before, and for what a longer season must add to a shorter one; times 1 + FEW / (cycles - 1). White noise, AR(1) up
-# to .999, random walks, steps, bursts: under two in a hundred pass.
-Z_CALENDAR, Z_FREE, Z_MORE, FEW = 3.5, 5.0, 3.5, 1.0
+# to .999, random walks, steps, bursts: about one in a hundred passes.
+Z_CALENDAR, Z_FREE, Z_MORE, FEW = 3.5, 5.0, 3.5, 1.2
 PLAUSIBLE = 1.5  # weight of the calendar's evidence against that of another period close by
 APART = 0.05  # of a period: profiles of MEMORY cycles do not tell nearer ones apart
 CLEAN = 0.005  # of what was to be forecast: residuals as small as that are no noise whose correlation matters
@@ -81,16 +81,8 @@ def _prove(cleaned: Float, first: Index, periods: Index, enough: float) -> Float
         y = cleaned[i, first[i] :]
         for c, p in enumerate(periods[i]):
             if p and MIN_CYCLES * p <= len(y) and not (periods[i, :c] == p).any():
-                value = _evidence(y, p)
-                if value > _needed(enough, p, len(y)):
-                    z[i, c] = value
+                z[i, c] = _evidence(y, p, enough)
     return z
-
-
-@njit(cache=True, nogil=True)
-def _needed(enough: float, p: int, T: int) -> float:
-    """Standard deviations that prove a season of ``p`` columns in T."""
-    return enough * (1 + FEW / (T // p - 1))
 
 
 @njit(cache=True, nogil=True)
@@ -134,7 +126,7 @@ def _kept(y: Float, period: Index) -> NDArray[np.bool_]:
         if keep[i]:
             rest = _without(y, period[i])
             for j in range(i + 1, len(period)):
-                keep[j] = keep[j] and _evidence(rest, period[j]) > _needed(Z_MORE, period[j], len(y))
+                keep[j] = keep[j] and _evidence(rest, period[j], Z_MORE) > 0
     for i in range(len(period) - 1, -1, -1):
         for j in range(i + 1, len(period)):
             times = round(period[j] / period[i])
@@ -170,30 +162,30 @@ def _own_share(y: Float, p: int, q: int) -> float:
 
 
 @njit(cache=True, nogil=True)
-def _evidence(y: Float, p: int) -> float:
-    """How many standard deviations the profile of past cycles predicts later ones better than by chance; 0 where it
-    does not gain ``SKILL`` on the level alone, or not in most cycles.
+def _evidence(y: Float, p: int, enough: float) -> float:
+    """How many standard deviations the profile of past cycles predicts later ones better than by chance; 0 where that
+    is not ``enough``, or does not gain ``SKILL`` on the level alone, or not in most cycles.
 
     The residuals' own correlation says how many independent values stand behind the figure.
     """
     m = min(p, CELLS)
     x = _clipped(_from_level(_fold(y, p, m), m // 2))
     s = _replay(x, m)
-    vv, vs, ss, ee, lagged, count, before = 0.0, 0.0, 0.0, 0.0, 0.0, 0, 0.0
-    wins, tried = 0, 0
+    vv, vs, ss, ee, lagged, before = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+    count, wins, tried = 0, 0, 0
     for c in range(0, len(x), m):
         gain, there = 0.0, 0
         for t in range(c, c + m):
             if not np.isnan(s[t]):
+                e = x[t] - s[t]
                 gain += s[t] * (2 * x[t] - TRUST * s[t])
                 there += 1
                 vv += x[t] * x[t]
                 vs += x[t] * s[t]
                 ss += s[t] * s[t]
-                residual = x[t] - s[t]
-                ee += residual * residual
-                lagged += residual * before
-                before = residual
+                ee += e * e
+                lagged += e * before
+                before = e
         count += there
         if 2 * there >= m:
             tried += 1
@@ -209,7 +201,8 @@ def _evidence(y: Float, p: int) -> float:
     rho = max(lagged / (ee + CLEAN * vv), 0.0)
     independent = count * (1 - rho * rho) / (1 + rho * rho)
     r = min(vs / np.sqrt(vv * ss), 0.999)
-    return float(r * np.sqrt(max(independent - 2, 0.0) / (1 - r * r)))
+    z = r * np.sqrt(max(independent - 2, 0.0) / (1 - r * r))
+    return z if z > enough * (1 + FEW / (len(y) // p - 1)) else 0.0
 
 
 @njit(cache=True, nogil=True)
@@ -254,7 +247,8 @@ def _clipped(x: Float) -> Float:
                 total += min(abs(v), limit)
                 count += 1
         limit = CLIP * total / max(count, 1)
-    return np.minimum(np.maximum(x, -limit), limit)
+    out: Float = np.clip(x, -limit, limit)
+    return out
 
 
 @njit(cache=True, nogil=True)
