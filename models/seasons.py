@@ -164,9 +164,8 @@ def _own_share(y: Float, p: int, q: int) -> float:
 @njit(cache=True, nogil=True)
 def _evidence(y: Float, p: int, enough: float) -> float:
     """How many standard deviations the profile of past cycles predicts later ones better than by chance; 0 where that
-    is not ``enough``, or does not gain ``SKILL`` on the level alone, or not in most cycles.
-
-    The residuals' own correlation says how many independent values stand behind the figure.
+    is not ``enough``, or does not gain ``SKILL`` on the level alone, or not in most cycles. The
+    residuals' own correlation says how many independent values stand behind the figure.
     """
     m = min(p, CELLS)
     x = _clipped(_from_level(_fold(y, p, m), m // 2))
@@ -187,9 +186,8 @@ def _evidence(y: Float, p: int, enough: float) -> float:
                 lagged += e * before
                 before = e
         count += there
-        if 2 * there >= m:
-            tried += 1
-            wins += gain > 0
+        tried += 2 * there >= m
+        wins += 2 * there >= m and gain > 0
     if (
         tried == 0
         or vv <= ROUNDING * count
@@ -233,7 +231,8 @@ def _from_level(z: Float, width: int) -> Float:
         if np.isfinite(z[t]):
             total += z[t]
             count += 1
-    return x - np.nanmean(x)
+    x -= np.nanmean(x)
+    return x
 
 
 @njit(cache=True, nogil=True)
