@@ -59,10 +59,11 @@ def clean(values: Float) -> tuple[Float, Index]:
     there = np.isfinite(values)
     known = np.where(there, values, 0.0)
     count = np.maximum(there.sum(1, keepdims=True), 1)
-    centre = known.sum(1, keepdims=True) / count
-    away = np.where(there, values - centre, 0.0)
-    spread = np.abs(away).sum(1, keepdims=True) / count
-    flat = ~(spread > 1e-9 * np.abs(centre)) | ~np.isfinite(spread)
+    with np.errstate(over="ignore", invalid="ignore"):  # a row beyond the range of its type counts as flat
+        centre = known.sum(1, keepdims=True) / count
+        away = np.where(there, values - centre, 0.0)
+        spread = np.abs(away).sum(1, keepdims=True) / count
+    flat = ~np.isfinite(spread) | ~(spread > 1e-9 * np.abs(centre)) | ~(spread > np.finfo(np.float64).tiny)
     scaled = np.where(there & ~flat, away / np.where(flat, 1.0, spread), np.nan)
     first = np.where(flat[:, 0], values.shape[1], there.argmax(1))
     middle = scaled.copy()

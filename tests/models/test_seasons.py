@@ -246,7 +246,8 @@ def test_degenerate_series_have_no_season(columns):
     once[columns // 2 : columns // 2 + 1] = 5.0
     huge[::3] = np.inf
     nothing = np.full(columns, np.nan)
-    values = np.stack([constant, nothing, late, once, huge])
+    most = np.where(np.arange(columns) % 2, 1e308, -1e308)
+    values = np.stack([constant, nothing, late, once, huge, most, 1e-308 / 1e308 * most])
     for step in (1, 10, HOUR, DAY):
         assert (find_seasons(values, step) == 0).all()
 
