@@ -1,120 +1,221 @@
-"""Causal anomaly scores: how surprising the newest points are, given what the same forecaster expected of them.
+"""Causal anomaly scores of many series: how unusual each point is for its own series. 1.0 is the alert threshold.
 
-Two kinds of evidence, each in units of its own alert threshold, the larger counts: a *point* (one step ahead) and a
-*level* (the mean of the last LEVEL points against the forecast made before them). 1.0 is the alert threshold.
+What a score is made of, and how a series' own past calibrates it, is told in models/stream.py; here are its rhythm, its
+thresholds and the interface. Scores need no forecaster: O(1) work and memory for a point of a series.
 
-Shapes: n series, T columns, k newest columns.
+Shapes: n series, T columns, k new columns.
 """
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
+from typing import Literal, overload
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from models.base import Array32
-from models.ensemble import Combination, combine, fit_combination, predict_all
-from models.grid import DAY
-from models.panel import Panel, make_panel, row_centre
-from models.robust import nan_quantile, scale_about_zero
+from models.grid import DAY, HOUR, WEEK
+from models.scorer_state import Rhythm, State, new_state
+from models.stream import ALARM_NATS, SPANS, watch
 
 Float = NDArray[np.float64]
 
-LEVEL = 6  # points of the level evidence
-# Robust standard deviations that make 1.0, and how far beyond the largest error of the backtest it must be at least.
-POINT_LIMIT, LEVEL_LIMIT, BEYOND_PAST = 6.0, 6.0, 1.25
-REFERENCE = 2 * DAY  # seconds of one-step errors the scales are taken from, at most
-GRACE_POINTS = 96  # no score before a series has this many observations
-HISTORY = 28 * DAY  # seconds of the past that :func:`score_anomalies` learns from
+KINDS = ("none", "point", "collective", "level")
+"""Names of the kinds, by number: nothing unusual; a single point; a run of unusual points or a change of variance; a
+change of level, a drop to zero or a flat line."""
+
+DIRECTIONS = ("both", "above_expected", "below_expected")
+GRACE_POINTS = 96  # no score before a series has this many observations, and a whole first season
+REFERENCE_STEP = 300  # seconds; the longer spans of the evidence are more points at a finer step than at this one
+FINEST = 60  # where the spans stop growing: memory
+QUIET = 28 * DAY  # a clean series scores 1.0 about once in this time, whatever its step
+COARSEST = HOUR // 2  # beyond, once in as many points as at this step: few points are few tails to learn from
+FIRST_CELLS, SECOND_CELLS = DAY // REFERENCE_STEP, WEEK // HOUR  # at most, of the profiles of the two seasons
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Evidence that values are above or below what was expected, each in units of the alert threshold.
+
+    ``above, below``: float ``[n, k]``, NaN where the value is missing; ``kind``: int8 ``[n, k]``, see KINDS; 0 where
+    neither reaches 1. Evidence without a direction (a flat line, values that scatter) is in both.
+    """
+
+    above: Float
+    below: Float
+    kind: NDArray[np.int8]
+
+    def read(self, direction: str = "both") -> Float:
+        """Scores ``[n, k]`` for a direction: both, above_expected or below_expected.
+
+        Raises:
+            ValueError: another direction.
+        """
+        if direction not in DIRECTIONS:
+            raise ValueError(f"direction: expected one of {', '.join(DIRECTIONS)}, got {direction!r}")
+        if direction == "both":
+            return np.asarray(np.maximum(self.above, self.below))
+        return self.above if direction == "above_expected" else self.below
+
+    def then(self, later: Scores, keep: int) -> Scores:
+        """These and the ``later`` scores of the same series, the newest ``keep`` columns of them."""
+        first = max(0, self.above.shape[1] + later.above.shape[1] - keep)
+        return Scores(
+            np.concatenate([self.above, later.above], axis=1)[:, first:],
+            np.concatenate([self.below, later.below], axis=1)[:, first:],
+            np.concatenate([self.kind, later.kind], axis=1)[:, first:],
+        )
 
 
 class AnomalyScorer:
-    """Scores for series that a :class:`~models.forecaster.Forecaster` watches; learns only in :meth:`fit`."""
+    """Scores of the series of one query as their columns come in; never looks back.
 
-    def __init__(self, seasons: tuple[int, ...] | None = None) -> None:
-        self.seasons = seasons
-        self._combination: Combination | None = None
-        self._limits: tuple[Float, Float] | None = None
+    ``step`` in seconds; ``seasons``: up to two periods in seconds, the shorter first (None: a day and a week). Columns
+    fed in any chunks get the same scores.
 
-    def fit(self, panel: Panel) -> AnomalyScorer:
-        """Learn the one-step forecaster and the scale of its errors from ``panel``."""
-        if panel.T < GRACE_POINTS:
-            self._combination = None
-            return self
-        count = min(panel.T // 2, max(GRACE_POINTS, REFERENCE // panel.step), 600)
-        origins = np.unique(np.linspace(panel.T // 2, panel.T - LEVEL, count).astype(np.int64))
-        self._combination, backtest = fit_combination(panel, origins, LEVEL)
-        column = np.minimum(origins[:, None] + np.arange(LEVEL), panel.T - 1)
-        error = np.abs(panel.observed[:, column] - backtest)
-        level = np.abs(np.mean(panel.observed[:, column] - backtest, axis=2))
-        self._limits = _limit(error[:, :, 0], POINT_LIMIT), _limit(level, LEVEL_LIMIT)
-        return self
+    Raises:
+        ValueError: a step below 1.
 
-    def score(self, panel: Panel, last: int, direction: str = "both") -> Float:
-        """Scores of the ``last`` newest columns, ``[n, last]``; 0 in the grace period, NaN where nothing was observed.
-
-        ``direction``: both, above_expected or below_expected.
-        """
-        T = panel.T
-        out = np.where(np.isfinite(panel.observed[:, T - last :]), 0.0, np.nan)
-        if self._combination is None or self._limits is None:
-            return out
-        columns = np.arange(max(T - last, LEVEL), T)
-        point = panel.observed[:, columns] - self._expected(panel, columns, 1)[:, :, 0]
-        back = columns[:, None] + np.arange(-LEVEL + 1, 1)
-        level = np.mean(panel.observed[:, back] - self._expected(panel, columns - LEVEL + 1, LEVEL), axis=2)
-        parts = [_signed(e, direction) / limit[:, None] for e, limit in zip((point, level), self._limits, strict=True)]
-        score = np.fmax(parts[0], np.nan_to_num(parts[1]))
-        seen = np.cumsum(np.isfinite(panel.observed), axis=1)[:, columns]
-        out[:, columns - (T - last)] = np.where(seen >= GRACE_POINTS, score, np.where(np.isfinite(point), 0.0, np.nan))
-        return np.where(np.isfinite(panel.observed[:, T - last :]), np.nan_to_num(out), np.nan)
-
-    def _expected(self, panel: Panel, origins: NDArray[np.int64], horizon: int) -> Array32:
-        c = self._combination
-        if c is None:
-            raise ValueError("score needs a fit first")
-        return combine(predict_all((c.members, c.fitted), panel, origins, horizon), c.weights[:, :, :horizon])
-
-
-def _signed(error: Float, direction: str) -> Float:
-    if direction == "both":
-        return np.abs(error)
-    return np.maximum(error if direction == "above_expected" else -error, 0)
-
-
-def _limit(error: Float, times: float) -> Float:
-    """The error that scores 1.0: ``times`` robust standard deviations, or a little beyond all but 1 in 200 of the
-    past; a series without any error scores on its own size.
+    >>> y = np.random.default_rng(0).normal(size=(2, 700))
+    >>> y[1, 650] -= 30
+    >>> scorer = AnomalyScorer(step=300)
+    >>> past, now = scorer.run(y[:, :650]), scorer.run(y[:, 650:651])
+    >>> (now.read() > 1).ravel().tolist(), (now.read("above_expected") > 1).ravel().tolist()
+    ([False, True], [False, False])
     """
-    scale = scale_about_zero(error, axis=1)
-    high = nan_quantile(error, 0.995, axis=1)
-    limit = np.maximum(times * np.nan_to_num(scale), BEYOND_PAST * np.nan_to_num(high))
-    return np.where(limit > 0, limit, 1e-9)
+
+    def __init__(self, step: int, seasons: tuple[int, ...] | None = None) -> None:
+        if step < 1:
+            raise ValueError(f"step: expected 1 s or more, got {step}")
+        self.step = int(step)
+        self.seasons = (DAY, WEEK) if seasons is None else tuple(int(s) for s in seasons)
+        self.column = 0
+        self._rhythm = _rhythm(self.step, self.seasons)
+        self._state: State | None = None
+
+    def run(self, columns: ArrayLike) -> Scores:
+        """Score new ``columns [n, k]`` (anything but a finite number: missing), then learn from them.
+
+        Raises:
+            ValueError: not two-dimensional, or another number of series than before.
+        """
+        values = np.ascontiguousarray(columns, dtype=np.float64)
+        if values.ndim != 2:
+            raise ValueError(f"values: expected an array [n, T], got shape {values.shape}")
+        if self._state is None:
+            self._state = _state_for(len(values), self._rhythm)
+        if len(values) != len(self._state.scalars):
+            raise ValueError(f"columns: expected [{len(self._state.scalars)}, k], got shape {values.shape}")
+        above, below = np.empty(values.shape), np.empty(values.shape)
+        kind = np.zeros(values.shape, np.int8)
+        watch(values, self.column, self._state, self._rhythm, above, below, kind)
+        self.column += values.shape[1]
+        return Scores(above, below, kind)
+
+    def to_arrays(self) -> dict[str, NDArray[np.float64] | NDArray[np.int64]]:
+        """What :meth:`from_arrays` needs to go on from here: plain arrays, for an npz file without objects."""
+        head: dict[str, NDArray[np.float64] | NDArray[np.int64]] = {
+            "step": np.array(self.step),
+            "seasons": np.array(self.seasons, np.int64),
+            "column": np.array(self.column),
+        }
+        return head | ({} if self._state is None else {k: v.copy() for k, v in self._state._asdict().items()})
+
+    @classmethod
+    def from_arrays(cls, arrays: dict[str, NDArray[np.float64] | NDArray[np.int64]]) -> AnomalyScorer:
+        """The scorer whose :meth:`to_arrays` gave ``arrays``.
+
+        Raises:
+            ValueError: arrays of another version: learn anew.
+        """
+        scorer = cls(int(arrays["step"]), tuple(int(s) for s in arrays["seasons"]))
+        scorer.column = int(arrays["column"])
+        if State._fields[0] not in arrays:
+            return scorer
+        state = _state_for(len(arrays[State._fields[0]]), scorer._rhythm)
+        for name, field in state._asdict().items():
+            if name not in arrays or arrays[name].shape != field.shape:
+                raise ValueError(f"arrays: expected {name} {list(field.shape)}, as this version makes them")
+            field[...] = arrays[name]
+        scorer._state = state
+        return scorer
 
 
-def score_anomalies(values: ArrayLike, *, start: float = 0, step: int, seasons: tuple[int, ...] | None = None) -> Float:
-    """Anomaly score of every point of ``values [n, T]``: causal, 1.0 = the alert threshold; NaN where missing.
+@overload
+def score_anomalies(
+    values: ArrayLike,
+    *,
+    start: float = 0,
+    step: int,
+    seasons: tuple[int, ...] | None = None,
+    kinds: Literal[False] = False,
+) -> Float: ...
 
-    Column t uses columns up to t only: day by day, the scorer learns from the days before.
+
+@overload
+def score_anomalies(
+    values: ArrayLike,
+    *,
+    start: float = 0,
+    step: int,
+    seasons: tuple[int, ...] | None = None,
+    kinds: Literal[True],
+) -> tuple[Float, NDArray[np.int8]]: ...
+
+
+def score_anomalies(
+    values: ArrayLike,
+    *,
+    start: float = 0,
+    step: int,
+    seasons: tuple[int, ...] | None = None,
+    kinds: bool = False,
+) -> Float | tuple[Float, NDArray[np.int8]]:
+    """Anomaly score of every point of ``values [n, T]``: 1.0 = the alert threshold, NaN where missing.
+
+    Column t uses columns up to t only; 0 in the grace period. A score of 1.0 comes about once in four weeks of a clean
+    series. ``start`` (unix seconds of column 0) changes nothing: a season is known by its period. With ``kinds``:
+    the scores and the number in KINDS of each point's kind, int8 ``[n, T]``.
 
     Raises:
         ValueError: not a two-dimensional array, or a step below 1.
 
     >>> y = np.random.default_rng(0).normal(size=(1, 700)); y[0, 650] += 30
-    >>> bool(score_anomalies(y, step=300)[0, 650] > 1)
-    True
+    >>> scores, kind = score_anomalies(y, step=300, kinds=True)
+    >>> bool(scores[0, 650] > 1), KINDS[kind[0, 650]]
+    (True, 'point')
     """
-    v = np.array(values, dtype=np.float64)
-    if v.ndim != 2 or step < 1:
-        raise ValueError(f"expected values [n, T] and step >= 1 s, got shape {v.shape} and {step}")
-    v[~np.isfinite(v)] = np.nan
-    T = v.shape[1]
-    out = np.where(np.isfinite(v), 0.0, np.nan)
-    block = max(GRACE_POINTS, DAY // step)
-    for a in range(GRACE_POINTS, T, block):
-        first = max(0, a - HISTORY // step)
-        b = min(a + block, T)
-        centred = v[:, first:b] - row_centre(v[:, first:a])
-        past = make_panel(centred[:, : a - first], step, 1, seasons)
-        scorer = AnomalyScorer(seasons).fit(past)
-        out[:, a:b] = scorer.score(make_panel(centred, step, 1, seasons, like=past), b - a)
-    return out
+    found = AnomalyScorer(step, seasons).run(values)
+    return (found.read(), found.kind) if kinds else found.read()
+
+
+def _rhythm(step: int, seasons: tuple[int, ...]) -> Rhythm:
+    """The constants of the kernel for a step; a season of less than two points is none."""
+    first, second = (*(s for s in seasons if s >= 2 * step), 0, 0)[:2]
+    finer = min(max(REFERENCE_STEP // step, 1), REFERENCE_STEP // FINEST)
+    points = QUIET / min(step, COARSEST)
+    alarm = ALARM_NATS * math.log(points) / math.log(QUIET / REFERENCE_STEP)
+    cycle = -(-first // step)
+    grace = max(GRACE_POINTS, cycle)
+    short, long = SPANS[0], SPANS[2] * finer
+    middle = round(math.sqrt(short * long))
+    return Rhythm(
+        step=step,
+        first=first,
+        second=second,
+        level_cell=max(HOUR, step),
+        per_day=max(1.0, DAY / step),
+        grace=float(grace),
+        cycle=float(cycle),
+        settled=2.0 * cycle + 1.0,
+        alarm=alarm,
+        points=points,
+        short=short,
+        middle=middle,
+        long=long,
+    )
+
+
+def _state_for(n: int, r: Rhythm) -> State:
+    return new_state(n, min(FIRST_CELLS, r.first // r.step), min(SECOND_CELLS, r.second // r.step), r.long)

@@ -7,55 +7,90 @@ member returns; a member writes only ``_fit`` and ``_predict``. Shapes: n series
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from models.panel import Panel
 
 Array32 = NDArray[np.float32]
 Origins = NDArray[np.int64]
+Fitted = dict[str, NDArray[np.float64]]
 
 # A forecast further from the data before its origin than this many times their range has exploded and is left out.
-EXPLODED = 3.0
+EXPLODED = 1.0
 ROUNDING = 1e-5  # of the level: single precision, after a few sums
 
 
 class Member(ABC):
-    """One forecasting method. ``name`` is the key in the registry."""
+    """One forecasting method. ``name`` is the key in the registry.
+
+    ``windowed``: whether it serves series that are trailing means over a window (True), those that are not (False),
+    or both (None); see models/window.py.
+    """
 
     name: str
+    windowed: bool | None = False
 
-    def fit(self, panel: Panel) -> Any:
-        """Coefficients for :meth:`predict`, or ``None`` where there is nothing to learn."""
+    def fit(self, panel: Panel) -> Fitted:
+        """Coefficients for :meth:`predict` as arrays by name, each ``[n, ...]``; empty where there is nothing to learn."""
         return self._fit(panel)
 
-    def predict(self, panel: Panel, fitted: Any, origins: Origins, horizon: int) -> Array32:
+    def predict(self, panel: Panel, fitted: Fitted, origins: Origins, horizon: int) -> Array32:
         """Forecast cells ``o .. o + horizon - 1`` from columns before ``o``, for each origin ``o``.
 
-        Returns ``[n, K, horizon]``; NaN where the member has no answer (too little history, or it exploded).
+        ``origins``: ``[K]``, or ``[n, K]`` for origins of each series' own, where 0 is none. Returns
+        ``[n, K, horizon]``; NaN where the member has no answer (too little history, or it exploded).
 
         Raises:
             ValueError: an origin outside ``1 .. T``, or a horizon below 1.
         """
-        if horizon < 1 or origins.min() < 1 or origins.max() > panel.T:
+        at = np.asarray(origins, np.int64)
+        lowest = 1 if at.ndim == 1 else 0
+        if horizon < 1 or at.size == 0 or at.min() < lowest or at.max() > panel.T:
             raise ValueError(
                 f"{self.name}: expected horizon >= 1 and origins in 1..{panel.T}, got {horizon}, {origins}"
             )
-        out = self._predict(panel, fitted, origins, horizon)
-        low, high = (reached[:, origins - 1, None] for reached in panel.reached)
-        room = EXPLODED * (high - low) + ROUNDING * np.maximum(np.abs(low), np.abs(high))
-        with np.errstate(invalid="ignore"):
-            wild = ((out < low - room) | (out > high + room)).any(axis=2, keepdims=True)
-        return np.where(wild, np.nan, out).astype(np.float32)
+        at = np.ascontiguousarray(np.broadcast_to(at, (panel.n, at.shape[-1])))
+        out = np.full((panel.n, at.shape[1], horizon), np.nan, np.float32)
+        rows = self.serves(panel)
+        if rows.any():
+            self._predict(panel, fitted, at, np.flatnonzero(rows), out)
+            drop_exploded(out, at, *panel.reached)
+        return out
+
+    def serves(self, panel: Panel) -> NDArray[np.bool_]:
+        """The series that the member may answer for, ``[n]``."""
+        if self.windowed is None:
+            return np.ones(panel.n, np.bool_)
+        return (panel.windows > 0) == self.windowed
 
     def applies(self, panel: Panel) -> bool:
         """Whether the panel has what the member needs (a season, say)."""
-        return True
+        return bool(self.serves(panel).any())
 
-    def _fit(self, panel: Panel) -> Any:
-        return None
+    def _fit(self, panel: Panel) -> Fitted:
+        return {}
 
     @abstractmethod
-    def _predict(self, panel: Panel, fitted: Any, origins: Origins, horizon: int) -> Array32: ...
+    def _predict(self, panel: Panel, fitted: Fitted, origins: Origins, rows: NDArray[np.int64], out: Array32) -> None:
+        """Write the forecasts of ``rows`` into ``out [n, K, H]``, which holds NaN."""
+
+
+@njit(cache=True)
+def drop_exploded(out: Array32, origins: Origins, low: NDArray[np.float64], high: NDArray[np.float64]) -> None:
+    """NaN for whole forecasts that leave what the series reached before their origin by far, in place."""
+    n, K, H = out.shape
+    for i in range(n):
+        for k in range(K):
+            o = origins[i, k]
+            if o == 0:
+                out[i, k] = np.nan
+                continue
+            a, b = low[i, o - 1], high[i, o - 1]
+            room = EXPLODED * (b - a) + ROUNDING * max(abs(a), abs(b))
+            for h in range(H):
+                if not (a - room <= out[i, k, h] <= b + room):
+                    out[i, k] = np.nan
+                    break

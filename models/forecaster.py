@@ -8,26 +8,37 @@ the series' own past. Where a ramp is under way, a share of the paths follows th
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from models.anomaly import AnomalyScorer
+from models.anomaly import AnomalyScorer, Scores
 from models.base import Array32, Origins
+from models.calibration import Calibration, anchor_cells, examples, learn
 from models.ensemble import Combination, actuals, fit_combination, predict_now
-from models.grid import DAY, MINUTE, Grid, nested_grid, uniform_grid, within_history
-from models.library import PathLibrary, build_library
-from models.panel import Float, Panel, make_panel, row_centre
+from models.grid import MINUTE, Grid, nested_grid, uniform_grid, within_history
+from models.library import RESTLESS_MEMORY, CALM, PathLibrary, build_library
+from models.panel import Float, Index, Panel, coarsen, lengths_table, make_panel, row_centre
 from models.paths import Forecast
+from models.profile_level import half_width
 from models.ramp import Ramp, RampReference, find_ramps, fit_reference, profile_between, ramp_paths, shapes_of
+from models.recursions import centred_mean, exponential_mean, from_profile, profile_of
+from models.seasons import find_seasons
+from models.window import find_windows
 
 PATHS = 96  # origins of the backtest and sample paths
+ALIGNED = 0.5  # of the origins are at the present phase of the season: noise has its hours too
+JITTER = 48  # parts of a season that aligned origins are apart where they share a cycle
+RECENT = 1.6  # how much denser newer origins are than older ones: power of their distance
+OLDEST_CYCLES, OLDEST_SHARE, OLDEST_MOST = 2, 0.3, 0.5  # of the history that no origin may be in: members need a past
 BLOCK = 16  # series fitted at a time: bounds the memory
 MIN_POINTS = 48  # observations below which a series has no forecast
 RAMP_CELL = 5 * MINUTE  # ramps are looked for on cells of this width
 BELIEVED = 0.5  # weight from which a ramp's own errors are left out of the library
-RECENT = 1440  # observations kept for "already in breach"
+OUTSIDE = 0.5  # of the range a series has had: how far beyond it a path that follows no ramp may go
+PROFILE_SHARE = 0.15
 
 
 @dataclass
@@ -38,7 +49,6 @@ class _Block:
     combinations: list[Combination]
     library: PathLibrary
     reference: RampReference | None
-    scorer: AnomalyScorer
 
 
 @dataclass
@@ -46,7 +56,8 @@ class Forecaster:
     """Forecasts of n series that share a grid.
 
     ``step`` and ``horizon`` in seconds; ``bounds`` (low, high) of the data, either may be None; ``seasons`` in
-    seconds (None: a day and a week, each used where the backtest favours it); ``grid`` overrides the nested grid.
+    seconds (None: those found, and a day and a week where the history holds two), each used where the backtest favours
+    it; ``grid`` overrides the nested grid.
 
     >>> f = Forecaster(step=300, horizon=3600)
     >>> y = np.sin(np.arange(2000) * 2 * np.pi / 288)[None]
@@ -61,18 +72,29 @@ class Forecaster:
     seed: int = 0
     grid: Grid = field(default_factory=lambda: Grid(0, ()))
     _values: Float = field(default_factory=lambda: np.empty((0, 0)), repr=False)
-    _start: int = 0
+    _start: Index = field(default_factory=lambda: np.zeros(1, np.int64), repr=False)
     _blocks: list[_Block] = field(default_factory=list, repr=False)
     _fitted: int = 0
     _centre: Float = field(default_factory=lambda: np.empty((0, 1)), repr=False)
+    _found: Index = field(default_factory=lambda: np.empty((0, 0), np.int64), repr=False)
+    _history: Index = field(default_factory=lambda: np.empty(0, np.int64), repr=False)
+    _windows: dict[int, Index] = field(default_factory=dict, repr=False)
+    _calibration: Calibration = field(
+        default_factory=lambda: Calibration(np.empty((0, 2, 1, 3)), np.zeros(1, np.int64)), repr=False
+    )
+    _scorer: AnomalyScorer | None = field(default=None, repr=False)
+    _scores: Scores | None = field(default=None, repr=False)
     _near: Grid = field(default_factory=lambda: Grid(0, ()), repr=False)  # what the history allows of the grid
 
     def __post_init__(self) -> None:
         if not self.grid.segments:
             self.grid = nested_grid(self.step, self.horizon)
 
-    def fit(self, values: ArrayLike, start: int) -> Forecaster:
+    def fit(self, values: ArrayLike, start: ArrayLike) -> Forecaster:
         """Learn from ``values [n, T]`` (NaN = missing) whose column 0 is at ``start`` unix seconds; returns self.
+
+        ``start``: one, or ``[n]`` where the series are of different times; none learns from what was later than its
+        own end.
 
         Raises:
             ValueError: not a two-dimensional array, or no column.
@@ -81,13 +103,24 @@ class Forecaster:
         if v.ndim != 2 or v.shape[1] < 1:
             raise ValueError(f"values: expected an array [n, T] with T >= 1, got shape {v.shape}")
         v[~np.isfinite(v)] = np.nan
-        self._values, self._start, self._fitted = v, int(start), v.shape[1]
+        self._start = np.atleast_1d(np.asarray(start, np.int64)).copy()
+        self._values, self._fitted = v, v.shape[1]
+        self._scorer = AnomalyScorer(self.step, self.seasons)
+        self._scores = self._scorer.run(v)
         self._centre = row_centre(v)
         self._near = within_history(self.grid, self._fitted)
+        self._blocks = []
         if self._fitted < MIN_POINTS or not self._near.segments:
-            self._blocks = []
             return self
-        self._blocks = [self._fit_block(slice(a, min(a + BLOCK, len(v)))) for a in range(0, len(v), BLOCK)]
+        there = np.isfinite(v)
+        self._history = self._fitted - np.where(there.any(1), there.argmax(1), self._fitted)
+        self._found = self._find_seasons()
+        self._windows = {
+            s.width: find_windows(coarsen(v, s.width)) for s in (*self._near.segments, *uniform_grid(self.step, 1).segments)
+        }
+        taught = [self._fit_block(slice(a, min(a + BLOCK, len(v)))) for a in range(0, len(v), BLOCK)]
+        self._blocks = [block for block, _ in taught]
+        self._learn_odds([one for _, of_block in taught for one in of_block])
         return self
 
     def update(self, columns: ArrayLike) -> Forecaster:
@@ -102,13 +135,16 @@ class Forecaster:
         new[~np.isfinite(new)] = np.nan
         k, T = new.shape[1], self._values.shape[1]
         self._values = np.concatenate([self._values, new], axis=1)[:, -T:]
-        self._start += k * self.step
+        self._start = self._start + k * self.step
+        if self._scorer is not None and self._scores is not None:
+            self._scorer = copy.deepcopy(self._scorer)  # a copy of this forecaster may go on from the same state
+            self._scores = self._scores.then(self._scorer.run(new), T)
         return self
 
     @property
     def end(self) -> int:
         """Unix seconds of the last column."""
-        return int(self._start + (self._values.shape[1] - 1) * self.step)
+        return int(self._start[0] + (self._values.shape[1] - 1) * self.step)
 
     @property
     def state(self) -> NDArray[np.str_]:
@@ -119,26 +155,31 @@ class Forecaster:
     def forecast(self) -> Forecast:
         """Paths from the last column on."""
         # As they are now: a later fit replaces them.
-        blocks, near, centre, H = self._blocks, self._near, self._centre, self.grid.cells
+        blocks, near, H = self._blocks, self._near, self.grid.cells
         parts = [self._forecast_block(b) for b in blocks]
-        centres = [c for _, c in parts]
         paths = _joined([p for p, _ in parts], len(self._values), H)
         paths[self.state != "ok"] = np.nan
+        follows = np.zeros(paths.shape[:2], np.bool_)
+        if parts:
+            follows[:] = np.concatenate([f for _, f in parts])
 
-        def extremes(above: bool, run: int) -> Array32:
-            out = [np.add(c, b.library.extremes(near.widths, above, run)) for c, b in zip(centres, blocks, strict=True)]
-            return self._restored(_joined(out, len(paths), H), centre)
+        def lifts(above: bool, run: int) -> Array32 | None:
+            if not blocks or (near.widths == 1).all():
+                return None
+            return _joined([b.library.lifts(near.widths, above, run) for b in blocks], len(paths), H)
 
-        recent = self._values[:, -RECENT:]
         return Forecast(
-            self._restored(paths, centre),
+            self._restored(paths),
             (self.grid.ends * self.step).astype(np.float64),
             self.end,
             self.step,
-            recent,
+            self._values,
             self.state,
             self._reach(),
-            extremes,
+            lifts,
+            follows,
+            self._calibration,
+            self.bounds,
         )
 
     def scores(self, last: int = 1, direction: str = "both") -> Float:
@@ -147,12 +188,19 @@ class Forecaster:
         ``direction``: both, above_expected or below_expected.
         """
         last = min(last, self._values.shape[1])
-        newest = self._values[:, self._values.shape[1] - last :]
-        out = np.where(np.isfinite(newest), 0.0, np.nan)
-        for b in self._blocks:
-            panel = make_panel(self._centred(b.rows), self.step, 1, self.seasons)
-            out[b.rows] = b.scorer.score(panel, last, direction)
-        return out
+        if self._scores is None:
+            return np.where(np.isfinite(self._values[:, self._values.shape[1] - last :]), 0.0, np.nan)
+        found = self._scores.read(direction)
+        return found[:, found.shape[1] - last :]
+
+    def _find_seasons(self) -> Index:
+        """Found seasons in steps ``[n, S]``."""
+        return find_seasons(self._values, self.step) if self.seasons is None else np.zeros((len(self._values), 0), np.int64)
+
+    def _learn_odds(self, example: list[tuple[Float, Float]]) -> None:
+        starts = np.broadcast_to(self._start, len(self._values))
+        ends = starts + (self._fitted - 1) * self.step
+        self._calibration = learn(example, ends, starts, self.step, anchor_cells(self.grid.cells))
 
     def _reach(self) -> Float:
         """How far each series may be forecast: as far as it has a history, in seconds."""
@@ -166,54 +214,83 @@ class Forecaster:
         """The values about their centres: single precision is then precise for a small noise on a large level."""
         return np.asarray(self._values[rows] - self._centre[rows])
 
-    def _restored(self, paths: Array32, centre: Float) -> Array32:
+    def _restored(self, paths: Array32) -> Array32:
         low, high = self.bounds
-        paths = (paths + centre[:, None]).astype(np.float32)
+        paths = (paths + self._centre[:, None]).astype(np.float32)
         return paths if low is None and high is None else np.clip(paths, low, high)
 
+    def _panel(self, rows: slice, width: int) -> Panel:
+        found = self._found[rows]
+        cells = np.where((found % width == 0) & (found >= 4 * width), found // width, 0)
+        table = lengths_table(cells, self.seasons, self.step * width, self._history[rows] // width)
+        windows = self._windows[width][rows] if width in self._windows else None
+        return make_panel(self._centred(rows), self.step, width, table, windows)
+
     def _panels(self, rows: slice) -> dict[int, Panel]:
-        """Panels by cell width: those of the grid and the one for ramps."""
-        widths = {s.width for s in self._near.segments} | {self._ramp_width, 1}
-        return {w: make_panel(self._centred(rows), self.step, w, self.seasons) for w in widths}
+        """Panels by cell width: those of the grid and the step itself."""
+        return {w: self._panel(rows, w) for w in {s.width for s in self._near.segments} | {1}}
 
-    @property
-    def _ramp_width(self) -> int:
-        return max(1, RAMP_CELL // self.step)
+    def _ramp_panel(self, rows: slice) -> Panel:
+        width = max(1, RAMP_CELL // self.step)
+        columns = self._fitted // width
+        table = lengths_table(None, self.seasons, self.step * width, np.full(rows.stop - rows.start, columns))
+        return make_panel(self._centred(rows), self.step, width, table)
 
-    def _origins(self) -> Origins:
-        """Origins of the backtest in columns, oldest first, in line with the coarsest cells; none twice."""
-        T, w = self._fitted, self._near.coarsest
-        oldest = max(min(2 * DAY // self.step, T // 2), T * 3 // 10, w)
-        back = np.unique(np.round(np.linspace(1, max(1, (T - oldest) // w), PATHS)).astype(np.int64))
-        origins = (T - back * w)[::-1]
-        return origins[origins >= max(1, w)]
+    def _origins(self, lengths: Index, rows: slice) -> Origins:
+        """Origins of the backtest in columns ``[n, K]``, oldest first, in line with the coarsest cells; 0 where a short
+        history has fewer.
+        """
+        out = np.zeros((len(lengths), PATHS), np.int64)
+        for i, columns in enumerate(self._history[rows]):
+            back = _origins_back(int(columns), int(lengths[i, 0]), self._near.coarsest)
+            out[i, PATHS - len(back) :] = self._fitted - back
+        return out
 
-    def _fit_block(self, rows: slice) -> _Block:
+    def _fit_block(self, rows: slice) -> tuple[_Block, list[tuple[Float, Float]]]:
         panels = self._panels(rows)
-        origins = self._origins()
-        combinations, residuals = [], []
+        origins = self._origins(panels[1].lengths, rows)
+        combinations, residuals, centres = [], [], []
         for s in self._near.segments:
             panel = panels[s.width]
-            at = panel.T - (self._fitted - origins) // s.width
+            at = np.where(origins > 0, panel.T - (self._fitted - origins) // s.width, 0)
             combination, backtest = fit_combination(panel, at, s.last)
             combinations.append(combination)
             residuals.append((actuals(panel, at, s.last) - backtest)[:, :, s.first :])
-        reference = fit_reference(panels[self._ramp_width])
+            centres.append(backtest[:, :, s.first :])
         residual = np.concatenate(residuals, axis=2)
+        ramp_panel = self._ramp_panel(rows)
+        reference = fit_reference(ramp_panel)
         # Errors made while the present ramp began belong to the ramp, not to the noise around it.
-        target = origins[:, None] + self._near.ends
-        for ramp in find_ramps(panels[self._ramp_width], reference):
-            if ramp.weight < BELIEVED:
-                continue
-            residual[ramp.row, target > self._fitted - ramp.onset / self.step] = np.nan
-        profile = profile_between(panels[1], 0, panels[1].T)
-        deviation = self._centred(rows) - np.where(np.isfinite(profile), profile, panels[1].hourly[0])
-        library = build_library(residual, deviation, origins, self._near.ends, self.seed)
-        scorer = AnomalyScorer(self.seasons).fit(panels[1])
-        return _Block(rows, combinations, library, reference, scorer)
+        target = origins[:, :, None] + self._near.ends
+        for ramp in find_ramps(ramp_panel, reference):
+            if ramp.weight >= BELIEVED:
+                residual[ramp.row, target[ramp.row] > self._fitted - ramp.onset / self.step] = np.nan
+        deviation = _deviations(panels[1])
+        restless = _restlessness(deviation)
+        before = np.take_along_axis(restless, np.maximum(origins - 1, 0), axis=1)
+        library = build_library(
+            residual, deviation, origins, self._near.ends, self._history[rows], before, self.seed
+        )
+        return _Block(rows, combinations, library, reference), self._examples(rows, library, np.concatenate(centres, 2))
 
-    def _forecast_block(self, b: _Block) -> tuple[Array32, Array32]:
-        """Paths ``[n, K, H]`` and the centres ``[n, K, H]`` around which they are drawn."""
+    def _examples(self, rows: slice, library: PathLibrary, centres: Array32) -> list[tuple[Float, Float]]:
+        near = self._near
+        anchors = anchor_cells(self.grid.cells)
+        anchors = anchors[anchors < near.cells]
+        if not len(anchors):
+            return [(np.empty((0, 6)), np.empty((0, 6)))] * len(centres)
+        extremes = (library.residuals, library.residuals)
+        if (near.widths > 1).any():
+            extremes = tuple(library.residuals + library.lifts(near.widths, a, 1) for a in (False, True))  # type: ignore[assignment]
+        centred = self._centred(rows)
+        pairs = ((extremes[0][i], extremes[1][i]) for i in range(len(centres)))
+        return [
+            examples(centred[i], centres[i], pair, library.origins[i], anchors, near.ends[anchors])
+            for i, pair in enumerate(pairs)
+        ]
+
+    def _forecast_block(self, b: _Block) -> tuple[Array32, NDArray[np.bool_]]:
+        """Paths ``[n, K, H]``, and which of them follow a ramp ``[n, K]``."""
         panels = self._panels(b.rows)
         base = np.concatenate(
             [
@@ -222,29 +299,91 @@ class Forecaster:
             ],
             axis=1,
         )
-        residual = b.library.residuals
-        centre = np.repeat(base[:, None], residual.shape[1], axis=1)
-        ramps = find_ramps(panels[self._ramp_width], b.reference)
-        if ramps and b.reference is not None:
-            self._follow(centre, ramps, b.reference, panels)
-        return centre + residual, centre
+        residual = b.library.stretched(_restlessness(_deviations(panels[1]))[:, -1])
+        paths = _within_reason(base[:, None] + residual, self._centred(b.rows), self._centre[b.rows])
+        follows = np.zeros(paths.shape[:2], np.bool_)
+        if b.reference is not None:
+            ramp_panel = self._ramp_panel(b.rows)
+            ramps = find_ramps(ramp_panel, b.reference)
+            if ramps:
+                self._follow(paths, residual, follows, ramps, b.reference, ramp_panel)
+        return paths, follows
 
-    def _follow(self, centre: Array32, ramps: list[Ramp], reference: RampReference, panels: dict[int, Panel]) -> None:
-        """Replace a share of the paths' centres (the ramp's weight) by the profile plus the ramp, in place."""
+    def _follow(
+        self,
+        paths: Array32,
+        residual: Array32,
+        follows: NDArray[np.bool_],
+        ramps: list[Ramp],
+        reference: RampReference,
+        panel: Panel,
+    ) -> None:
+        """Replace a share of the paths (the ramp's weight) by the profile plus the ramp plus the error, in place."""
         rows = [r.row for r in ramps]
-        profile = np.concatenate(
-            [
-                profile_between(panels[s.width].select(rows), panels[s.width].T + s.first, panels[s.width].T + s.last)
-                for s in self._near.segments
-            ],
-            axis=1,
-        )
+        middle = (self._near.ends - (self._near.widths - 1) / 2) * self.step  # of each cell, in seconds ahead
+        cells = int(np.ceil(self._near.ends[-1] * self.step / panel.step))
+        profile = profile_between(panel.select(rows), panel.T, panel.T + cells)
+        at = np.clip((middle / panel.step).astype(np.int64), 0, cells - 1)
+        profile = profile[:, at]
         shapes = shapes_of(profile, reference.low[rows], reference.high[rows])
-        offsets = (self._near.ends - (self._near.widths - 1) / 2) * self.step
         for j, ramp in enumerate(ramps):
-            path = profile[j] + ramp_paths(ramp, shapes[:, j], offsets, centre.shape[1], self.seed)
-            use = np.isfinite(path)  # rows of NaN: paths that do not follow the ramp
-            centre[ramp.row] = np.where(use, path, centre[ramp.row])
+            path = profile[j] + ramp_paths(ramp, shapes[:, j], middle, paths.shape[1], self.seed)
+            use = np.isfinite(path).all(1)  # rows of NaN: paths that do not follow the ramp
+            paths[ramp.row, use] = path[use] + residual[ramp.row, use]
+            follows[ramp.row, use] = True
+
+
+def _origins_back(columns: int, season: int, width: int) -> Index:
+    """How many columns before the end the origins of a history of ``columns`` are, farthest first; multiples of
+    ``width``, about half of them whole seasons.
+    """
+    oldest = int(min(max(OLDEST_CYCLES * season, OLDEST_SHARE * columns), OLDEST_MOST * columns))
+    most = (columns - max(oldest, width)) // width
+    if most < 1:
+        return np.empty(0, np.int64)
+    aligned = np.empty(0, np.int64)
+    if season and season % width == 0:
+        cycle = season // width
+        cycles = max(1, most // cycle)
+        each = max(1, int(np.ceil(PATHS * ALIGNED / cycles)))
+        each += 1 - each % 2
+        jitter = (np.arange(each) - each // 2) * max(1, cycle // JITTER)
+        aligned = (np.arange(1, cycles + 1)[:, None] * cycle + jitter).ravel()
+        aligned = aligned[(aligned >= 1) & (aligned <= most)][:PATHS]
+    spread = np.linspace(0, 1, max(1, PATHS - len(aligned))) ** RECENT
+    both = np.concatenate([aligned, np.round(1 + (most - 1) * spread).astype(np.int64)])
+    return np.unique(both)[::-1][-PATHS:] * width
+
+
+def _deviations(panel: Panel) -> Float:
+    """Observations from what the profile of the shortest season (without one: the last value) said, ``[n, T]``."""
+    out = np.full(panel.observed.shape, np.nan)
+    for i, season in enumerate(panel.season(0)):
+        y = panel.values[i]
+        if season and panel.T - panel.first[i] > 2 * season:
+            half = half_width(int(season))
+            expected = y - from_profile(y, profile_of(y, int(season), PROFILE_SHARE, half), int(season), half)
+        else:
+            expected = np.concatenate([[np.nan], y[:-1]])
+        out[i] = panel.observed[i] - expected
+    return out
+
+
+def _restlessness(deviation: Float) -> Float:
+    """Recent mean absolute deviation, never far below that of all, ``[n, T]``."""
+    size = np.abs(deviation)
+    there = np.isfinite(size)
+    mean = np.where(there, size, 0).sum(1) / np.maximum(there.sum(1), 1)
+    recent = np.stack([exponential_mean(row, RESTLESS_MEMORY) for row in size]) if len(size) else size
+    return np.where(np.isfinite(recent), recent, mean[:, None]) + CALM * mean[:, None] + 1e-30
+
+
+def _within_reason(paths: Array32, centred: Float, centre: Float) -> Array32:
+    """Paths ``[n, K, H]`` that go no further beyond the past than OUTSIDE of its range, nor below 0 if it never did."""
+    low, high = np.fmin.reduce(centred, axis=1), np.fmax.reduce(centred, axis=1)
+    room = OUTSIDE * (high - low)
+    floor = np.where(low + centre[:, 0] >= 0, np.maximum(low - room, -centre[:, 0]), low - room)
+    return np.clip(paths, floor[:, None, None], (high + room)[:, None, None]).astype(np.float32)
 
 
 def _joined(blocks: list[Array32], n: int, cells: int) -> Array32:
@@ -258,7 +397,7 @@ def _joined(blocks: list[Array32], n: int, cells: int) -> Array32:
 def forecast(
     values: ArrayLike,
     *,
-    start: float = 0,
+    start: ArrayLike = 0,
     step: int,
     horizon: int,
     seasons: tuple[int, ...] | None = None,
@@ -268,9 +407,9 @@ def forecast(
 ) -> Forecast:
     """Forecast ``values [n, T]`` ``horizon`` steps ahead on their own grid.
 
-    NaN is missing, a short history is NaN on the left. ``start``: unix seconds of column 0; ``step`` and ``seasons``
-    in seconds (None: found); ``bounds`` (low, high) of the data; ``weights [n, T]``: outcomes behind each point, a
-    point with none is missing.
+    NaN is missing, a short history is NaN on the left. ``start``: unix seconds of column 0, one or ``[n]``; ``step``
+    and ``seasons`` in seconds (None: found); ``bounds`` (low, high) of the data; ``weights [n, T]``: outcomes behind
+    each point, a point with none is missing.
 
     Raises:
         ValueError: a wrong shape, or a step or horizon below 1.
@@ -289,4 +428,4 @@ def forecast(
         v = np.where(w > 0, v, np.nan)
     grid = uniform_grid(int(step), int(horizon))
     f = Forecaster(int(step), int(step * horizon), bounds or (None, None), seasons, seed, grid)
-    return f.fit(v, int(start)).forecast()
+    return f.fit(v, start).forecast()

@@ -1,7 +1,11 @@
 """The library of error paths: what the combination got wrong, from many origins of the past.
 
-Shapes: n series, T columns, K origins, H cells. Error paths keep the autocorrelation and the heavy tails of the
-series. Where the truth after an origin is not known yet, another origin lends its errors (the *donor*).
+Error paths keep the autocorrelation and the heavy tails of the series. Where the truth after an origin is not known
+yet, another origin lends its errors (the *donor*). Few independent windows know little about their own spread, so each
+path is stretched by a draw of its own, as in the predictive distribution of a small sample (Student's t); and a series
+that is restless now, compared with an origin, is expected to err more for a while.
+
+Shapes: n series, T columns, K origins, H cells.
 """
 
 from __future__ import annotations
@@ -9,60 +13,82 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 from scipy.ndimage import maximum_filter1d
+from scipy.special import chdtri
 
 from models.base import Array32, Origins
-
-Float = NDArray[np.float64]
+from models.panel import Float, Index
 
 MIN_KNOWN = 8  # origins whose error at a cell must be known, so that a few do not speak for all paths
+# A median error over so many independent windows is as much the series' bias as chance; what chance is left out.
+BIAS_WINDOWS = 20.0
+# Degrees of freedom per independent window (they are not quite alike), how few there may be, and the share by which
+# backtest errors understate fresh ones: the members were chosen on them.
+FREEDOM, LEAST_FREEDOM, FRESH = 0.35, 2.5, 1.02
+# How restless a series is: mean error against the profile over this many steps; its power in the spread, for how many
+# steps that lasts, the share of the long-run error that is always added, and the most it may matter.
+RESTLESS_MEMORY, RESTLESS_POWER, RESTLESS_LASTS, CALM, RESTLESS_MOST = 12.0, 0.5, 24.0, 0.3, 3.0
 
 
 @dataclass
 class PathLibrary:
-    """``raw [n, K, H]`` errors (NaN unknown), ``donor [n, K, H]`` whose errors to use.
+    """``raw [n, K, H]`` errors (NaN unknown), ``donor [n, K, H]`` whose errors to use, ``residuals [n, K, H]`` those,
+    centred and stretched.
 
     ``deviation [n, T]``: the observations at the fit, from their seasonal profile. Extremes are taken of it, so that a
-    steep hour (a market that opens) lends its noise to other hours, not its slope.
+    steep hour (a market that opens) lends its noise to other hours, not its slope. ``restless [n, K]``: at each origin.
     """
 
-    raw: Array32
+    residuals: Array32
     donor: NDArray[np.int16]
     deviation: Array32
     origins: Origins
-    ends: NDArray[np.int64]
-    residuals: Array32
-    _extremes: dict[tuple[bool, int], Array32] = field(default_factory=dict, repr=False)
+    ends: Index
+    restless: Float
+    _lifts: dict[tuple[bool, int], Array32] = field(default_factory=dict, repr=False)
 
-    def extremes(self, widths: NDArray[np.int64], above: bool, run: int) -> Array32:
-        """Error paths of each cell's extreme, ``[n, K, H]``: the level that ``run`` consecutive points stayed beyond
-        somewhere in the cell, minus the forecast of the cell's mean.
+    def stretched(self, now: Float) -> Array32:
+        """The residuals ``[n, K, H]``, wider or narrower by how restless each series is ``now [n]``."""
+        with np.errstate(invalid="ignore", divide="ignore"):
+            ratio = (now[:, None] / self.restless) ** RESTLESS_POWER
+        ratio = np.clip(np.nan_to_num(ratio, nan=1.0), 1 / RESTLESS_MOST, RESTLESS_MOST)
+        lasts = np.exp(-self.ends / RESTLESS_LASTS)
+        near = int(np.searchsorted(-lasts, -1e-3))  # beyond, it is forgotten
+        out = self.residuals.copy()
+        out[:, :, :near] *= np.exp(np.log(ratio)[:, :, None] * lasts[:near]).astype(np.float32)
+        return out
+
+    def lifts(self, widths: Index, above: bool, run: int) -> Array32:
+        """What to add to a path where a cell is wider than a step, ``[n, K, H]``: the level that ``run`` consecutive
+        points stayed beyond somewhere in the cell, minus the cell's mean; 0 for cells of one step.
         """
         key = (above, run)
-        if key not in self._extremes:
-            self._extremes[key] = self._compute(widths, above, run)
-        return self._extremes[key]
+        if key not in self._lifts:
+            self._lifts[key] = self._compute(widths, above, run)
+        return self._lifts[key]
 
-    def _compute(self, widths: NDArray[np.int64], above: bool, run: int) -> Array32:
+    def _compute(self, widths: Index, above: bool, run: int) -> Array32:
         sign = np.float32(1 if above else -1)
         known = np.isfinite(self.deviation)
         d = np.where(known, sign * self.deviation, -np.inf).astype(np.float32)
         held = d.copy()  # held[t]: what the run of points ending at t stays above
         for back in range(1, run):
             held[:, back:] = np.minimum(held[:, back:], d[:, :-back])
-        column = self.origins[:, None] + self.ends - 1
-        inside = column < d.shape[1]
-        column = np.minimum(column, d.shape[1] - 1)
-        lift = np.full(self.raw.shape, np.nan, np.float32)
-        for width in np.unique(widths):
+        column = self.origins[:, :, None] + self.ends - 1
+        inside = (column < d.shape[1]) & (self.origins > 0)[:, :, None]
+        column = np.clip(column, 0, d.shape[1] - 1)
+        rows = np.arange(len(d))[:, None, None]
+        lift = np.zeros(column.shape, np.float32)
+        for width in np.unique(widths[widths > 1]):
             cells = np.flatnonzero(widths == width)
             # origin shifts the window so that it covers the width columns that end at the centre's right edge
             top = maximum_filter1d(held, int(width), axis=1, origin=int(width - 1) // 2, mode="nearest")
             above_mean = top - _trailing_mean(np.where(known, d, np.nan), int(width))
-            lift[:, :, cells] = sign * above_mean[:, column[:, cells]]
+            lift[:, :, cells] = sign * above_mean[rows, column[:, :, cells]]
         lift = np.where(inside & np.isfinite(lift), lift, 0.0)
-        return np.take_along_axis(np.nan_to_num(self.raw) + lift, self.donor, axis=1).astype(np.float32)
+        return np.take_along_axis(lift, self.donor, axis=1).astype(np.float32)
 
 
 def _trailing_mean(values: Array32, width: int) -> Array32:
@@ -80,17 +106,28 @@ def choose_donors(known: NDArray[np.bool_], seed: int) -> NDArray[np.int16]:
 
     Where no origin knows a cell, the origin itself (its error counts as zero).
     """
+    shifts = np.random.default_rng(seed).permutation(np.arange(1, known.shape[1]))
+    return _donors(known, shifts)
+
+
+@njit(cache=True)
+def _donors(known: NDArray[np.bool_], shifts: Index) -> NDArray[np.int16]:
     n, K, H = known.shape
-    donor = np.broadcast_to(np.arange(K, dtype=np.int16)[:, None], (n, K, H)).copy()
-    missing = np.nonzero(~known)
-    for shift in np.random.default_rng(seed).permutation(np.arange(1, K)):
-        if not len(missing[0]):
-            break
-        i, k, h = missing
-        lender = (k + shift) % K
-        can = known[i, lender, h]
-        donor[i[can], k[can], h[can]] = lender[can]
-        missing = (i[~can], k[~can], h[~can])
+    donor = np.empty((n, K, H), np.int16)
+    for i in range(n):
+        for h in range(H):
+            count = 0
+            for k in range(K):
+                count += known[i, k, h]
+            for k in range(K):
+                donor[i, k, h] = k
+                if known[i, k, h] or count == 0:
+                    continue
+                for shift in shifts:
+                    lender = (k + shift) % K
+                    if known[i, lender, h]:
+                        donor[i, k, h] = lender
+                        break
     return donor
 
 
@@ -99,17 +136,45 @@ def hold_known(residual: Array32) -> Array32:
     it that enough know: a far cell is at least as uncertain as a nearer one.
     """
     count = np.isfinite(residual).sum(1)
-    enough = count >= np.clip(count.max(1, keepdims=True), 1, MIN_KNOWN)
+    enough = count >= np.clip(count.max(1, keepdims=True, initial=0), 1, MIN_KNOWN)
     cell = np.arange(residual.shape[2])
     last = np.maximum.accumulate(np.where(enough, cell, -1), axis=1)
     return np.take_along_axis(residual, np.where(last < 0, cell, last)[:, None, :], axis=2)
 
 
+def stretch(K: int, windows: Float, seed: int) -> Array32:
+    """Factors of each path, ``[K, H]``: Student's t for ``windows [H]`` independent windows behind each cell, over the
+    normal distribution; evenly spread over its quantiles, the same quantile in all cells of a path.
+    """
+    freedom = np.maximum(FREEDOM * windows, LEAST_FREEDOM)
+    share = (np.random.default_rng(seed + 1).permutation(K) + 0.5) / K
+    # Exact on a coarse grid of the degrees of freedom, linear in their logarithm between.
+    at = np.geomspace(freedom.min(), freedom.max() * (1 + 1e-9), 24)
+    exact = np.sqrt(at / chdtri(at, share[:, None])) * np.sqrt(1 + 1 / at)
+    x = np.log(freedom)
+    return np.stack([np.interp(x, np.log(at), row) for row in exact]).astype(np.float32) * np.float32(FRESH)
+
+
 def build_library(
-    residual: Array32, deviation: Float, origins: Origins, ends: NDArray[np.int64], seed: int
+    residual: Array32,
+    deviation: Float,
+    origins: Origins,
+    ends: Index,
+    history: Index,
+    restless: Float,
+    seed: int,
 ) -> PathLibrary:
-    """The library of ``residual [n, K, H]`` (NaN unknown); ``deviation [n, T]`` of the series from their profile."""
-    residual = hold_known(residual)
-    donor = choose_donors(np.isfinite(residual), seed)
-    drawn = np.take_along_axis(np.nan_to_num(residual), donor, axis=1)
-    return PathLibrary(residual, donor, deviation.astype(np.float32), origins, ends, drawn)
+    """The library of ``residual [n, K, H]`` (NaN unknown).
+
+    ``deviation [n, T]`` of the series from their profile, ``origins [n, K]``, ``ends [H]`` of the cells and
+    ``history [n]`` in columns, ``restless [n, K]`` at each origin.
+    """
+    known = hold_known(residual)
+    donor = choose_donors(np.isfinite(known), seed)
+    drawn = np.take_along_axis(np.nan_to_num(known), donor, axis=1)
+    windows = history[:, None] / ends
+    drawn -= (np.median(drawn, axis=1) * BIAS_WINDOWS / (windows + BIAS_WINDOWS))[:, None].astype(np.float32)
+    for columns in np.unique(history):
+        rows = history == columns
+        drawn[rows] *= stretch(drawn.shape[1], np.maximum(columns, 1) / ends, seed)
+    return PathLibrary(drawn, donor, deviation.astype(np.float32), origins, ends, restless)

@@ -3,21 +3,36 @@
 from __future__ import annotations
 
 from models.base import Member
-from models.grid import DAY, HOUR
-from models.level import ProfileLevel
+from models.level import Level
+from models.profile_level import ProfileLevel
 from models.ridge import Ridge
 from models.seasonal_naive import SeasonalNaive
+from models.window import WindowLevel
 
 MEMBERS: dict[str, Member] = {
     m.name: m
     for m in (
+        Level("level_newest", 1.5),
+        Level("level_fast", 6.0),
+        Level("level_slow", 36.0),
+        Level("level_all", 1e9),
         SeasonalNaive(0, "seasonal_naive_short"),
         SeasonalNaive(1, "seasonal_naive_long"),
-        ProfileLevel("level_fast", -1, memory=HOUR // 4, fade=None),
-        ProfileLevel("profile_short_fast", 0, memory=HOUR // 4, fade=2 * HOUR),
-        ProfileLevel("profile_short_slow", 0, memory=6 * HOUR, fade=2 * DAY),
-        ProfileLevel("profile_pooled_fast", None, memory=HOUR // 4, fade=2 * HOUR),
-        ProfileLevel("profile_pooled_slow", None, memory=6 * HOUR, fade=2 * DAY),
-        Ridge(),
+        ProfileLevel("profile_short_newest", 0, share=0.5, memory=1 / 24, fade=1 / 4, smooth=False),
+        ProfileLevel("profile_short_fast", 0, share=0.15, memory=1 / 24, fade=1 / 4),
+        ProfileLevel("profile_short_day", 0, share=0.15, memory=1 / 4, fade=1.0),
+        ProfileLevel("profile_short_slow", 0, share=0.15, memory=1.0, fade=3.0),
+        ProfileLevel("profile_short_level", 0, share=0.5, memory=1 / 4, fade=4.0),
+        ProfileLevel("profile_long_fast", 1, share=0.3, memory=1 / 24, fade=1 / 4),
+        ProfileLevel("profile_long_day", 1, share=0.3, memory=1 / 4, fade=1.0),
+        ProfileLevel("profile_long_slow", 1, share=0.3, memory=1.0, fade=4.0),
+        WindowLevel("window_1", 1.0),
+        WindowLevel("window_3", 3.0),
+        WindowLevel("window_10", 10.0),
+        WindowLevel("window_all", None),
+        Ridge("ridge", "values"),
+        Ridge("ridge_log", "logs"),
+        Ridge("ridge_seasonal", "seasonal"),
+        Ridge("ridge_profile", "deviation"),
     )
 }

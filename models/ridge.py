@@ -1,102 +1,245 @@
-"""Ridge regression of a series on its own lags, run recursively; every series and origin in one batch.
+"""Ridge regression of a series on its own lags, run recursively.
 
-Shapes: n series, T columns, L lags, K origins, H cells. Source of the regularised normal equations:
-Hoerl & Kennard (1970), Ridge regression, Technometrics 12.
+Four views of a series: its values, their logarithms above a floor, their differences from a cycle before, and their
+deviations from the seasonal profile. Source of the regularised normal equations: Hoerl & Kennard (1970), Ridge
+regression, Technometrics 12.
+
+The backtest must not know what came after an origin: origins of the newer half of a history are forecast with
+coefficients learned on the older half, and the other way round; only the forecast from now uses all of it.
+
+Shapes: n series, T columns, L lags, K origins, H cells. Coefficients: ``[n, 3, L + 1]`` (all, older half, newer half;
+constant last), on lags ``[n, L]``, 0 where a series has fewer.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Literal
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
-from models.base import Array32, Member, Origins
-from models.panel import Panel
+from models.base import Array32, Fitted, Member, Origins
+from models.panel import Float, Panel
+from models.profile_level import half_width
+from models.recursions import from_profile, profile_ahead, profile_of
 
-SHORT_LAGS = (1, 2, 3, 4, 5, 6, 8, 10, 12)
-PENALTY = 0.1  # on the normal equations of standardised data, per 100 rows
-ROWS_PER_LAG = 20  # a season is regressed on only where this many rows a coefficient remain
+View = Literal["values", "logs", "seasonal", "deviation"]
+
+SHORT_LAGS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24)
+SHORT_SEASON = 48  # cells: a shorter season has every lag up to it, and more of its multiples
+MULTIPLES_SHORT, MULTIPLES_FIRST, MULTIPLES_OTHER = 8, 3, 1
+DEEPEST = 0.25  # of the history: the farthest lag
+ROWS_PER_LAG = 25
+FEWEST_LAGS = 8
 MAX_ROWS = 4000  # rows to learn from: two weeks of 5-minute cells
+PENALTY = 0.1 / 700  # on the normal equations of standardised data, per row
+STIFFER = 10.0  # times that where the view has no seasonal level left to learn
+HALVES = 4  # a history this many times as deep as its lags, and a few rows more, is learned from in halves
+FLOOR = 0.3  # of the range: logarithms are of the distance to a floor this far under the 1 % quantile
+SEASONS_FOR_DIFFERENCES = 7
+PROFILE_SHARE = 0.15
+WILD = 1e6  # standard deviations: where a recursion is stopped
 
 
-@dataclass(frozen=True)
-class RidgeFit:
-    """Standardisation and coefficients: ``mean, scale [n]``, ``lags [L]``, ``coefficients [n, L + 1]``
-    (constant last).
+def lags_for(length: int, seasons: tuple[int, ...], window: int = 0) -> NDArray[np.int64]:
+    """Short lags, each season with its multiples and neighbours, and the ends of a window; as far as ``length`` allows.
+
+    >>> lags_for(700, (24,))[-5:]
+    array([ 72,  96, 120, 144, 168])
     """
-
-    mean: NDArray[np.float64]
-    scale: NDArray[np.float64]
-    lags: NDArray[np.int64]
-    coefficients: NDArray[np.float64]
-
-
-def lags_for(panel: Panel) -> NDArray[np.int64]:
-    """Short lags and, for each season of which enough is there, the season and its neighbours."""
-    lags = {lag for lag in SHORT_LAGS if lag * 4 < panel.T}
-    for season in panel.seasons:
-        if season + 1 + len(lags) * ROWS_PER_LAG < panel.T:
-            lags |= {season - 1, season, season + 1}
-        if 2 * season + len(lags) * ROWS_PER_LAG < panel.T:
-            lags.add(2 * season)
-    return np.array(sorted(lags), np.int64)
+    lags = set(SHORT_LAGS)
+    if seasons and seasons[0] <= SHORT_SEASON:
+        lags |= set(range(1, seasons[0] + 1))
+    for s in seasons:
+        most = MULTIPLES_SHORT if s <= SHORT_SEASON else MULTIPLES_FIRST if s == seasons[0] else MULTIPLES_OTHER
+        lags |= {k * s for k in range(1, most + 1)} | {k * s + 1 for k in range(1, min(most, 2) + 1)} | {s - 1}
+    if window:
+        lags |= {window - 1, window, window + 1}
+    found = sorted(lag for lag in lags if 1 <= lag <= DEEPEST * length)
+    while len(found) > FEWEST_LAGS and length - found[-1] < ROWS_PER_LAG * len(found):
+        found.pop()
+    return np.array(found, np.int64)
 
 
 class Ridge(Member):
-    """Autoregression with seasonal lags, L2-regularised."""
+    """Autoregression with seasonal lags, L2-regularised, on one view of the series."""
 
-    name = "ridge"
+    def __init__(self, name: str, view: View) -> None:
+        self.name, self.view = name, view
+        self.windowed = None if view == "values" else False
+        self.penalty = PENALTY * (STIFFER if view == "deviation" else 1.0)
 
-    def applies(self, panel: Panel) -> bool:  # noqa: D102 - as in the base class
-        return panel.T >= 48
+    def serves(self, panel: Panel) -> NDArray[np.bool_]:  # noqa: D102 - as in the base class
+        season, length = panel.season(0), panel.T - panel.first
+        enough = length >= 2 * FEWEST_LAGS
+        if self.view == "seasonal":
+            enough &= (season > 0) & (length > SEASONS_FOR_DIFFERENCES * season)
+        if self.view == "deviation":
+            enough &= (season > 0) & (length > 3 * season)
+        return super().serves(panel) & enough
 
-    def _fit(self, panel: Panel) -> RidgeFit:
-        v = panel.values.astype(np.float64)
-        there = np.isfinite(v)
-        count = np.maximum(there.sum(1), 1)
-        mean = np.where(there, v, 0).sum(1) / count
-        scale = np.sqrt(np.where(there, (v - mean[:, None]) ** 2, 0).sum(1) / count)
-        scale = np.where(scale > 0, scale, 1.0)
-        z = ((v - mean[:, None]) / scale[:, None]).astype(np.float32)
-        lags = lags_for(panel)
-        rows = np.arange(max(int(lags[-1]), panel.T - MAX_ROWS), panel.T)
-        coefficients = np.empty((panel.n, len(lags) + 1))
-        for i in range(panel.n):
-            X = np.column_stack([z[i, rows - lag] for lag in lags] + [np.ones(len(rows), np.float32)])
-            y = z[i, rows]
-            use = np.isfinite(X).all(1) & np.isfinite(y)
-            X, y = X[use], y[use]
-            gram = (X.T @ X).astype(np.float64)
-            gram[np.diag_indices_from(gram)] += PENALTY * max(len(y), 100) / 100
-            coefficients[i] = np.linalg.solve(gram, (X.T @ y).astype(np.float64))
-        return RidgeFit(mean, scale, lags, coefficients)
+    def _fit(self, panel: Panel) -> Fitted:
+        rows = np.flatnonzero(self.serves(panel))
+        lags = [np.empty(0, np.int64)] * panel.n
+        for i in rows:
+            lost = self._lost(int(panel.season(0)[i]))
+            lags[i] = lags_for(panel.T - int(panel.first[i]) - lost, panel.seasons_of(int(i)), int(panel.windows[i]))
+        widest = max((len(x) for x in lags), default=0)
+        table = np.zeros((panel.n, widest), np.int64)
+        coefficients = np.full((panel.n, 3, widest + 1), np.nan)
+        scale = np.ones((panel.n, 4))
+        for i in rows:
+            table[i, : len(lags[i])] = lags[i]
+            z, scale[i] = self._view(panel, int(i))
+            coefficients[i] = _learn(z, lags[i], self.penalty, widest)
+        return {"lags": table.astype(np.float64), "coefficients": coefficients, "scale": scale}
 
-    def _predict(self, panel: Panel, fitted: Any, origins: Origins, horizon: int) -> Array32:
-        f: RidgeFit = fitted
-        far = f.lags >= horizon  # such a lag never meets a forecast value: no recursion needed
-        out = np.repeat(f.coefficients[:, None, -1:], len(origins), 1).repeat(horizon, 2).astype(np.float32)
-        h = np.arange(horizon)
-        z = ((panel.values - f.mean[:, None]) / f.scale[:, None]).astype(np.float32)
-        for j in np.flatnonzero(far):
-            column = origins[:, None] + h - f.lags[j]
-            value = np.where(column >= 0, z[:, np.maximum(column, 0)], np.nan)
-            out += f.coefficients[:, j, None, None].astype(np.float32) * value
-        near = np.flatnonzero(~far)
-        if len(near):
-            self._recurse(z, f, near, origins, out)
-        return (out * f.scale[:, None, None] + f.mean[:, None, None]).astype(np.float32)
+    def _lost(self, season: int) -> int:
+        """Columns at the beginning that the view does not have."""
+        if self.view == "seasonal":
+            return season
+        return season * (1 if half_width(season) < season else 2) if self.view == "deviation" else 0
 
-    @staticmethod
-    def _recurse(z: Array32, f: RidgeFit, near: NDArray[np.intp], origins: Origins, out: Array32) -> None:
-        """Add the contribution of the lags shorter than the horizon to ``out [n, K, H]``, step by step, in place."""
-        lags = f.lags[near]
-        depth = int(lags.max())
-        column = origins[:, None] + np.arange(-depth, 0)
-        history = np.where(column >= 0, z[:, np.maximum(column, 0)], np.nan)
-        buffer = np.concatenate([history, out], axis=2).transpose(2, 0, 1).copy()  # [depth + H, n, K]
-        weight = f.coefficients[:, near].astype(np.float32).T[:, :, None]  # [l, n, 1]
-        for step in range(depth, buffer.shape[0]):
-            buffer[step] += (buffer[step - lags] * weight).sum(0)
-        out[:] = buffer[depth:].transpose(1, 2, 0)
+    def _view(self, panel: Panel, i: int, scale: Float | None = None) -> tuple[Float, Float]:
+        """What is regressed, standardised, ``[T]``; and its centre, scale, floor and smallest distance from it."""
+        y, season = panel.values[i], int(panel.season(0)[i])
+        low, high = 0.0, 0.0
+        if self.view == "seasonal":
+            z = np.full_like(y, np.nan)
+            z[season:] = y[season:] - y[:-season]
+        elif self.view == "deviation":
+            half = half_width(season)
+            z = from_profile(y, profile_of(y, season, PROFILE_SHARE, half), season, half)
+        elif self.view == "logs":
+            if scale is None:
+                low, high = np.nanquantile(y, [0.01, 0.99])
+                low, high = low - FLOOR * (high - low), FLOOR * (high - low) / 4
+            else:
+                low, high = scale[2:]
+            z = np.log(np.maximum(y - low, max(high, 1e-300)))
+        else:
+            z = y
+        if scale is None:
+            there = z[np.isfinite(z)]
+            centre = float(there.mean()) if there.size and self.view != "seasonal" else 0.0
+            size = float(np.sqrt(((there - centre) ** 2).mean())) if there.size else 0.0
+            scale = np.array([centre, size if size > 0 else 1.0, low, high])
+        return (z - scale[0]) / scale[1], scale
+
+    def _predict(self, panel: Panel, fitted: Fitted, origins: Origins, rows: NDArray[np.int64], out: Array32) -> None:
+        for i in rows:
+            lags = fitted["lags"][i].astype(np.int64)
+            lags = lags[lags > 0]
+            coefficients = fitted["coefficients"][i]
+            scale = fitted["scale"][i]
+            if not len(lags) or not np.isfinite(coefficients[0, 0]) or (self.view == "logs" and scale[3] <= 0):
+                continue
+            z, _ = self._view(panel, int(i), scale)
+            middle = panel.T - (panel.T - int(panel.first[i])) // 2
+            _recurse(z, lags, coefficients, origins[i], middle, panel.T, out[i])
+            self._restore(panel, int(i), scale, origins[i], out[i])
+
+    def _restore(self, panel: Panel, i: int, scale: Float, origins: NDArray[np.int64], out: Array32) -> None:
+        """From the view back to the series, in place; ``out [K, H]``."""
+        out *= np.float32(scale[1])
+        out += np.float32(scale[0])
+        y, season = panel.values[i], int(panel.season(0)[i])
+        if self.view == "logs":
+            np.clip(out, -80, 80, out=out)
+            np.exp(out, out=out)
+            out += np.float32(scale[2])
+        elif self.view == "seasonal":
+            _add_cycle_before(y, season, origins, out)
+        elif self.view == "deviation":
+            half = half_width(season)
+            _add_profile(profile_of(y, season, PROFILE_SHARE, half), season, half, origins, out)
+
+
+@njit(cache=True)
+def _solve(z: Float, lags: NDArray[np.int64], penalty: float) -> Float:
+    """Coefficients of ``z[t]`` on ``z[t - lags]`` and a constant, ``[L + 1]``; NaN with too few rows."""
+    T, L, deepest = len(z), len(lags), lags[-1]
+    start = max(deepest, T - MAX_ROWS)
+    while start < T and not np.isfinite(z[start - deepest]):
+        start += 1
+    rows = T - start
+    if rows < max(8, 3 * L // 2):
+        return np.full(L + 1, np.nan)
+    X = np.ones((L + 1, rows), np.float32)
+    for j in range(L):
+        for t in range(rows):
+            X[j, t] = z[start + t - lags[j]]
+    gram = (X @ X.T).astype(np.float64)
+    right = (X @ z[start:].astype(np.float32)).astype(np.float64)
+    for j in range(L):
+        gram[j, j] += penalty * rows + 1e-3
+    gram[L, L] += 1e-3
+    return np.linalg.solve(gram, right)
+
+
+def _learn(z: Float, lags: NDArray[np.int64], penalty: float, widest: int) -> Float:
+    """Coefficients from all of ``z``, from its older and from its newer half, ``[3, widest + 1]``, constant last."""
+    out = np.full((3, widest + 1), np.nan)
+    there = np.flatnonzero(np.isfinite(z))
+    if not len(lags) or not len(there):
+        return out
+    z = z[there[0] :]
+    parts = [z, z[: len(z) - len(z) // 2], z[len(z) - len(z) // 2 :]]
+    whole = _solve(z, lags, penalty)
+    deep = len(z) < HALVES * lags[-1] + 50
+    for j, part in enumerate(parts):
+        found = whole if j == 0 or deep else _solve(part, lags, penalty)
+        found = found if np.isfinite(found).all() else whole
+        out[j, : len(lags)], out[j, -1] = found[:-1], found[-1]
+    return out
+
+
+@njit(cache=True)
+def _recurse(
+    z: Float,
+    lags: NDArray[np.int64],
+    coefficients: Float,
+    origins: NDArray[np.int64],
+    middle: int,
+    end: int,
+    out: Array32,
+) -> None:
+    H, L, deepest = out.shape[1], len(lags), lags[-1]
+    buffer = np.empty(deepest + H)
+    for k in range(len(origins)):
+        o = origins[k]
+        if o == 0:
+            continue
+        c = coefficients[0 if o == end else (1 if o >= middle else 2)]
+        for b in range(deepest):
+            buffer[b] = z[o - deepest + b] if o - deepest + b >= 0 else np.nan
+        for h in range(H):
+            value = c[-1]
+            for j in range(L):
+                value += c[j] * buffer[deepest + h - lags[j]]
+            value = min(max(value, -WILD), WILD) if np.isfinite(value) else np.nan
+            buffer[deepest + h] = value
+            out[k, h] = value
+
+
+@njit(cache=True)
+def _add_cycle_before(y: Float, season: int, origins: NDArray[np.int64], out: Array32) -> None:
+    for k in range(len(origins)):
+        for h in range(out.shape[1]):
+            column = origins[k] + h - season
+            if h >= season:
+                out[k, h] += out[k, h - season]
+            elif column >= 0:
+                out[k, h] += np.float32(y[column])
+            else:
+                out[k, h] = np.nan
+
+
+@njit(cache=True)
+def _add_profile(profile: Float, season: int, half: int, origins: NDArray[np.int64], out: Array32) -> None:
+    for k in range(len(origins)):
+        if origins[k] > 0:
+            ahead = profile_ahead(profile, season, half, origins[k], out.shape[1])
+            for h in range(out.shape[1]):
+                out[k, h] += np.float32(ahead[h])

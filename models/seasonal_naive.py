@@ -2,27 +2,36 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
+from numba import njit
+from numpy.typing import NDArray
 
-from models.base import Array32, Member, Origins
+from models.base import Array32, Fitted, Member, Origins
 from models.panel import Panel
 
 
 class SeasonalNaive(Member):
-    """The last cycle again; ``which`` picks the panel's season (0 the shortest)."""
+    """The last cycle again; ``which`` picks the series' season (0 the shortest)."""
 
     def __init__(self, which: int, name: str) -> None:
         self.which = which
         self.name = name
 
-    def applies(self, panel: Panel) -> bool:  # noqa: D102 - as in the base class
-        return len(panel.seasons) > self.which
+    def serves(self, panel: Panel) -> NDArray[np.bool_]:  # noqa: D102 - as in the base class
+        return super().serves(panel) & (panel.season(self.which) > 0)
 
-    def _predict(self, panel: Panel, fitted: Any, origins: Origins, horizon: int) -> Array32:
-        season = panel.seasons[self.which]
-        h = np.arange(horizon)
-        column = origins[:, None] + h - season * (h // season + 1)
-        value = panel.values[:, np.maximum(column, 0)]
-        return np.where(column >= 0, value, np.nan)
+    def _predict(self, panel: Panel, fitted: Fitted, origins: Origins, rows: NDArray[np.int64], out: Array32) -> None:
+        _repeat(panel.values, panel.season(self.which), origins, rows, out)
+
+
+@njit(cache=True)
+def _repeat(
+    values: NDArray[np.float64], season: Origins, origins: Origins, rows: NDArray[np.int64], out: Array32
+) -> None:
+    for i in rows:
+        s = season[i]
+        for k in range(origins.shape[1]):
+            for h in range(out.shape[2]):
+                column = origins[i, k] + h - s * (h // s + 1)
+                if origins[i, k] > 0 and column >= 0:
+                    out[i, k, h] = values[i, column]
