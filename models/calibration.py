@@ -2,52 +2,115 @@
 
 The share of sample paths that cross a threshold is over-confident about rare bursts, and the base rate knows nothing
 of today. Both together, ``logit P = a + b logit(share) + c logit(base rate)``, is better than either; the coefficients
-are learned from the origins of the backtest, where what came after is known: for a fan of thresholds, up and down,
+are learned from the origins of the backtest, where what came after is known, for the very question that is asked,
 pooled over the series, and shrunk to what holds elsewhere while examples are few. (Platt, 1999, Probabilistic outputs;
-Ranjan & Gneiting, 2010, Combining probability forecasts.) They do not depend on the threshold that is asked about, so
-a harder breach is never likelier.
+Ranjan & Gneiting, 2010, Combining probability forecasts.)
 
-Shapes: n series, K paths, T columns, H cells, A anchors: horizons at which the coefficients are learned.
+Shapes: n series, K paths, C past origins, T columns, H cells, A anchors: horizons at which the coefficients are learned.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 from scipy.special import expit
 
-from models.base import Array32, Origins
+from models.base import Array32
 from models.panel import Float, Index
 
 ANCHORS = 5
-EXAMPLES = 24  # origins of each series that give examples
-FAN = (0.8, 0.9, 0.95, 0.98, 0.995)  # quantiles of the history that examples are asked about; mirrored for below
+EXAMPLES = 24  # origins of each series that give examples, C
 PRIOR = np.array([-0.4, 0.6, 0.4])  # a, b, c where nothing is known: between the share and the base rate, less sure
 PRIOR_STRENGTH = 20.0  # independent examples that the prior is worth
-QUESTION = 0.5  # of an example: the thresholds of a fan share their weather
+FEWEST_PATHS = 5  # that an example must have left, when those that overlap it are out
 LEAST_SLOPE = 0.05
 ROUNDS = 12  # of Newton's method
 MOMENTS = 16  # different ends of history that have coefficients of their own, at most
 
 
 @dataclass(frozen=True)
-class Calibration:
-    """``coefficients [n, 2, A, 3]`` for below (0) and above (1) at the cells ``anchors [A]``."""
+class Past:
+    """What one series' examples are made from.
 
-    coefficients: Float
-    anchors: Index
+    ``y [T]``: the observations at the fit; ``centre [C, H]``: forecasts from the origins ``at [C]`` (columns before
+    them were known); ``origins [K]`` of the error paths ``residual [K, H]``; 0 is no origin. All about ``level``.
+    """
 
-    def at(self, cells: int, above: bool) -> Float:
-        """Coefficients of each cell, ``[n, cells, 3]``: linear in the logarithm of the horizon."""
-        mine = self.coefficients[:, int(above)]
-        x, xp = np.log(np.arange(1, cells + 1)), np.log(self.anchors + 1.0)
-        right = np.clip(np.searchsorted(xp, x), 1, len(xp) - 1) if len(xp) > 1 else np.zeros(cells, np.int64)
-        left = np.maximum(right - 1, 0)
-        share = np.clip((x - xp[left]) / np.maximum(xp[right] - xp[left], 1e-9), 0, 1)[:, None]
-        return np.asarray(mine[:, left] * (1 - share) + mine[:, right] * share)
+    level: float
+    y: Float
+    centre: Array32
+    at: Index
+    residual: Array32
+    origins: Index
+
+
+Extremes = Callable[[bool, int], list[Array32] | None]
+
+
+@dataclass
+class Calibrator:
+    """Coefficients for any question about the series whose ``past`` it is given; each question is learned once.
+
+    ``ends, starts [n]``: unix seconds of the last and of the first column of each series; ``step`` in seconds;
+    ``steps [H]``: end of each cell in steps; ``lifts(above, run)``: what turns a path into the extremes of wide cells.
+    """
+
+    past: list[Past]
+    starts: Index
+    ends: Index
+    step: int
+    steps: Index
+    lifts: Extremes
+    _learned: dict[tuple[bytes, bool, int], Float] = field(default_factory=dict, repr=False)
+
+    @property
+    def anchors(self) -> Index:
+        """Cells at which coefficients are learned, ``[A]``."""
+        return anchor_cells(len(self.steps))
+
+    def coefficients(self, thresholds: Float, above: bool, run: int) -> Float:
+        """Coefficients of every cell for a breach of ``thresholds [n]``, ``[n, H, 3]``."""
+        key = (np.asarray(thresholds, np.float64).tobytes(), above, run)
+        if key not in self._learned:
+            self._learned[key] = self._learn(thresholds, above, run)
+        return between_anchors(self._learned[key], self.anchors, len(self.steps))
+
+    def _learn(self, thresholds: Float, above: bool, run: int) -> Float:
+        n, anchors = len(self.ends), self.anchors
+        ahead = self.steps[anchors]
+        narrow = int((np.diff(self.steps, prepend=0) == 1).sum())
+        lifts = self.lifts(above, run)
+        parts = []
+        for i, one in enumerate(self.past):
+            residual = one.residual if lifts is None else one.residual + lifts[i]
+            limit = float(thresholds[i]) - one.level
+            found = _ask(one.y, one.centre, one.at, residual, one.origins, limit, above, run, narrow, anchors, ahead)
+            known_at = self.starts[i] + (found[:, 5] - 1) * self.step
+            parts.append(np.column_stack([found, known_at]))
+        table = np.concatenate(parts) if parts else np.empty((0, 7))
+        out = np.tile(PRIOR, (n, len(anchors), 1))
+        moments = np.unique(self.ends)
+        if len(moments) > MOMENTS:
+            moments = np.unique(np.quantile(moments, np.arange(MOMENTS) / MOMENTS, method="lower"))
+        group = np.searchsorted(moments, self.ends, side="right") - 1
+        for g, moment in enumerate(moments):
+            for a in range(len(anchors)):
+                out[group == g, a] = regress(table[(table[:, 6] <= moment) & (table[:, 0] == a)])
+        return out
+
+
+def between_anchors(coefficients: Float, anchors: Index, cells: int) -> Float:
+    """``coefficients [n, A, 3]`` at the anchors for all cells, ``[n, cells, 3]``: linear in the log of the horizon."""
+    if len(anchors) == 1:
+        return np.repeat(coefficients, cells, axis=1)
+    x, xp = np.log(np.arange(1, cells + 1)), np.log(anchors + 1.0)
+    right = np.clip(np.searchsorted(xp, x), 1, len(xp) - 1)
+    share = np.clip((x - xp[right - 1]) / (xp[right] - xp[right - 1]), 0, 1)[:, None]
+    return np.asarray(coefficients[:, right - 1] * (1 - share) + coefficients[:, right] * share)
 
 
 def anchor_cells(cells: int) -> Index:
@@ -109,125 +172,98 @@ def base_rates(y: Float, threshold: float, above: bool, run: int, ahead: Index) 
 
 
 @njit(cache=True)
+def first_crossing(
+    centre: Array32, residual: Array32, threshold: float, above: bool, run: int, narrow: int
+) -> int:
+    """First cell in which a path breaks its threshold, H if none does: where a run of ``run`` cells begins in the first
+    ``narrow`` cells (of one step each), the cell itself beyond.
+    """
+    sign = 1.0 if above else -1.0
+    held = 0
+    for h in range(len(residual)):
+        beyond = sign * (centre[h] + residual[h]) > sign * threshold
+        held = held + 1 if beyond else 0
+        if beyond and (h >= narrow or held >= run):
+            return h if h >= narrow else h - run + 1
+    return len(residual)
+
+
+@njit(cache=True)
 def _ask(
     y: Float,
     centre: Array32,
+    at: Index,
     residual: Array32,
     origins: Index,
-    chosen: Index,
-    thresholds: Float,
+    threshold: float,
     above: bool,
+    run: int,
+    narrow: int,
     anchors: Index,
     ahead: Index,
 ) -> Float:
     """Examples of one series, rows of (anchor, logit of share, logit of base rate, outcome, weight, column known)."""
-    T, K, A, Q = len(y), len(residual), len(anchors), len(thresholds)
-    sign = 1.0 if above else -1.0
-    # Largest (smallest) point of each path from each chosen origin, up to each anchor.
-    peak = np.empty((len(chosen), K, A))
-    for c in range(len(chosen)):
-        for j in range(K):
-            top, a = -np.inf, 0
-            for h in range(anchors[-1] + 1):
-                top = max(top, sign * (centre[chosen[c], h] + residual[j, h]))
-                if h == anchors[a]:
-                    peak[c, j, a] = top
-                    a += 1
-    out = np.empty((len(chosen) * A * Q, 6))
+    T, K, C, A = len(y), len(residual), len(at), len(anchors)
+    out = np.empty((C * A, 6))
     rows = 0
     begin = 0
     while begin < T and not np.isfinite(y[begin]):
         begin += 1
-    for q in range(Q):
-        first, beyond = next_breach(y, thresholds[q], above, 1)
-        for a in range(A):
-            reach = ahead[a]
-            hits, chances = np.zeros(T + 1, np.int64), np.zeros(T + 1, np.int64)
-            for t in range(T):
-                known = begin <= t < T - reach and not beyond[t]
-                chances[t + 1] = chances[t] + known
-                hits[t + 1] = hits[t] + (known and first[t + 1] <= t + reach)
-            before = rows
-            for c in range(len(chosen)):
-                o = origins[chosen[c]]
-                if o < 1 or o + reach > T or o - 1 < begin or beyond[o - 1]:
-                    continue
-                count = crossing = 0
-                for j in range(K):
-                    if origins[j] > 0 and abs(origins[j] - o) >= reach:
-                        count += 1
-                        crossing += peak[c, j, a] > sign * thresholds[q]
-                if count < 5:
-                    continue
-                low, high = max(0, o - 1 - reach), min(T, o - 1 + reach)
-                free = chances[T] - (chances[high] - chances[low])
-                hit = hits[T] - (hits[high] - hits[low])
-                windows = max(1.0, free / reach)
-                base = ((hit / free if free else 0.5) * windows + 0.5) / (windows + 1.0)
-                share = (crossing + 0.5) / (count + 1.0)
-                out[rows, 0] = a
-                out[rows, 1] = np.log(share / (1 - share))
-                out[rows, 2] = np.log(base / (1 - base))
-                out[rows, 3] = first[o] <= o - 1 + reach
-                out[rows, 4] = chances[T] / reach
-                out[rows, 5] = o + reach
-                rows += 1
-            for r in range(before, rows):
-                out[r, 4] = min(1.0, max(1.0, out[r, 4]) / (rows - before))
+    first, beyond = next_breach(y, threshold, above, run)
+    asked = np.zeros(C, np.bool_)
+    crossing = np.empty((C, K), np.int64)
+    for c in range(C):
+        o = at[c]
+        asked[c] = begin < o and o + ahead[0] <= T and not beyond[o - 1] and np.isfinite(centre[c, 0])
+        if asked[c]:
+            for j in range(K):
+                crossing[c, j] = first_crossing(centre[c], residual[j], threshold, above, run, narrow)
+    hits, chances = np.zeros(T + 1, np.int64), np.zeros(T + 1, np.int64)
+    for a in range(A):
+        reach = ahead[a]
+        for t in range(T):
+            known = begin <= t < T - reach and not beyond[t]
+            chances[t + 1] = chances[t] + known
+            hits[t + 1] = hits[t] + (known and first[t + 1] + run - 1 <= t + reach)
+        before = rows
+        for c in range(C):
+            o = at[c]
+            if not asked[c] or o + reach > T:
+                continue
+            count = crossed = 0
+            for j in range(K):
+                if origins[j] > 0 and abs(origins[j] - o) >= reach:
+                    count += 1
+                    crossed += crossing[c, j] <= anchors[a]
+            if count < FEWEST_PATHS:
+                continue
+            low, high = max(0, o - 1 - reach), min(T, o - 1 + reach)
+            free = chances[T] - (chances[high] - chances[low])
+            hit = hits[T] - (hits[high] - hits[low])
+            windows = max(1.0, free / reach)
+            base = ((hit / free if free else 0.5) * windows + 0.5) / (windows + 1.0)
+            share = (crossed + 0.5) / (count + 1.0)
+            out[rows, 0] = a
+            out[rows, 1] = np.log(share / (1 - share))
+            out[rows, 2] = np.log(base / (1 - base))
+            out[rows, 3] = first[o] + run - 1 <= o - 1 + reach
+            out[rows, 5] = o + reach
+            rows += 1
+        for r in range(before, rows):  # overlapping windows: so many are independent
+            out[r, 4] = min(1.0, max(1.0, chances[T] / reach) / (rows - before))
     return out[:rows]
 
 
-def examples(
-    y: Float, centre: Array32, residual: tuple[Array32, Array32], origins: Origins, anchors: Index, ahead: Index
-) -> tuple[Float, Float]:
-    """Past forecasts of one series and what came, for below and above; rows as in :func:`_ask`.
+def regress(rows: Float) -> Float:
+    """Logistic regression of the outcome on (1, logit of share, logit of base rate), shrunk to PRIOR, ``[3]``.
 
-    ``y [T]`` observed, ``centre [K, H]`` forecasts from ``origins [K]``, ``residual``: the error paths ``[K, H]`` of the
-    lowest and of the highest point of each cell, ``ahead [A]``: steps that the anchors look ahead.
+    ``rows``: as of :func:`_ask`.
     """
-    known = np.flatnonzero((origins > 0) & (origins + ahead[0] <= len(y)) & np.isfinite(centre).all(1))
-    values = y[np.isfinite(y)]
-    if not len(known) or not len(values) or values.min() == values.max():
-        return np.empty((0, 6)), np.empty((0, 6))
-    chosen = known[np.unique(np.linspace(0, len(known) - 1, EXAMPLES).round().astype(np.int64))]
-    sample = values[:: 1 + len(values) // 4000]
-    parts = []
-    for above in (False, True):
-        fan = np.quantile(sample, FAN if above else 1 - np.asarray(FAN))
-        inside = np.unique(fan[(fan < values.max()) & (fan > values.min())])
-        parts.append(_ask(y, centre, residual[above], origins, chosen, inside, above, anchors, ahead))
-    return parts[0], parts[1]
-
-
-def learn(example: list[tuple[Float, Float]], ends: Index, starts: Index, step: int, anchors: Index) -> Calibration:
-    """Coefficients for every series from the ``example`` of all; those of later than a series' own end are not used.
-
-    ``ends, starts [n]``: unix seconds of the last and of the first column of each series.
-    """
-    n = len(ends)
-    out = np.tile(PRIOR, (n, 2, len(anchors), 1))
-    moments = np.unique(ends)
-    if len(moments) > MOMENTS:
-        moments = np.unique(np.quantile(ends, np.arange(MOMENTS) / MOMENTS, method="lower"))
-    group = np.searchsorted(moments, ends, side="right") - 1
-    for side in (0, 1):
-        rows = [np.column_stack([e[side], np.full(len(e[side]), i)]) for i, e in enumerate(example)]
-        table = np.concatenate(rows) if rows else np.empty((0, 7))
-        known_at = starts[table[:, 6].astype(np.int64)] + (table[:, 5] - 1) * step if len(table) else np.empty(0)
-        for g, moment in enumerate(moments):
-            for a in range(len(anchors)):
-                mine = table[(known_at <= moment) & (table[:, 0] == a)]
-                out[group == g, side, a] = _regress(mine)
-    return Calibration(out, anchors)
-
-
-def _regress(rows: Float) -> Float:
-    """Logistic regression of the outcome on (1, logit of share, logit of base rate), shrunk to PRIOR, ``[3]``."""
     b = PRIOR.copy()
     if not len(rows):
         return b
     X = np.column_stack([np.ones(len(rows)), rows[:, 1], rows[:, 2]])
-    y, w = rows[:, 3], rows[:, 4] * QUESTION
+    y, w = rows[:, 3], rows[:, 4]
     for _ in range(ROUNDS):
         p = expit(X @ b)
         gradient = X.T @ (w * (y - p)) - PRIOR_STRENGTH * (b - PRIOR)

@@ -9,6 +9,7 @@ the series' own past. Where a ramp is under way, a share of the paths follows th
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -16,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from models.anomaly import AnomalyScorer, Scores
 from models.base import Array32, Origins
-from models.calibration import Calibration, anchor_cells, examples, learn
+from models.calibration import EXAMPLES, Calibrator, Past
 from models.ensemble import Combination, actuals, fit_combination, predict_now
 from models.grid import MINUTE, Grid, nested_grid, uniform_grid, within_history
 from models.library import RESTLESS_MEMORY, CALM, PathLibrary, build_library
@@ -36,7 +37,7 @@ OLDEST_CYCLES, OLDEST_SHARE, OLDEST_MOST = 2, 0.3, 0.5  # of the history that no
 BLOCK = 16  # series fitted at a time: bounds the memory
 MIN_POINTS = 48  # observations below which a series has no forecast
 RAMP_CELL = 5 * MINUTE  # ramps are looked for on cells of this width
-BELIEVED = 0.5  # weight from which a ramp's own errors are left out of the library
+BELIEVED = 0.5  # weight from which a ramp is followed: on wandering series, less is mostly nothing
 OUTSIDE = 0.5  # of the range a series has had: how far beyond it a path that follows no ramp may go
 PROFILE_SHARE = 0.15
 
@@ -79,9 +80,8 @@ class Forecaster:
     _found: Index = field(default_factory=lambda: np.empty((0, 0), np.int64), repr=False)
     _history: Index = field(default_factory=lambda: np.empty(0, np.int64), repr=False)
     _windows: dict[int, Index] = field(default_factory=dict, repr=False)
-    _calibration: Calibration = field(
-        default_factory=lambda: Calibration(np.empty((0, 2, 1, 3)), np.zeros(1, np.int64)), repr=False
-    )
+    _past: list[Past] = field(default_factory=list, repr=False)
+    _calibrator: Calibrator | None = field(default=None, repr=False)
     _scorer: AnomalyScorer | None = field(default=None, repr=False)
     _scores: Scores | None = field(default=None, repr=False)
     _near: Grid = field(default_factory=lambda: Grid(0, ()), repr=False)  # what the history allows of the grid
@@ -109,7 +109,8 @@ class Forecaster:
         self._scores = self._scorer.run(v)
         self._centre = row_centre(v)
         self._near = within_history(self.grid, self._fitted)
-        self._blocks = []
+        self._blocks, self._past = [], []
+        self._calibrator = self._calibrate()
         if self._fitted < MIN_POINTS or not self._near.segments:
             return self
         there = np.isfinite(v)
@@ -118,9 +119,9 @@ class Forecaster:
         self._windows = {
             s.width: find_windows(coarsen(v, s.width)) for s in (*self._near.segments, *uniform_grid(self.step, 1).segments)
         }
-        taught = [self._fit_block(slice(a, min(a + BLOCK, len(v)))) for a in range(0, len(v), BLOCK)]
-        self._blocks = [block for block, _ in taught]
-        self._learn_odds([one for _, of_block in taught for one in of_block])
+        self._past = []
+        self._blocks = [self._fit_block(slice(a, min(a + BLOCK, len(v)))) for a in range(0, len(v), BLOCK)]
+        self._calibrator = self._calibrate()
         return self
 
     def update(self, columns: ArrayLike) -> Forecaster:
@@ -163,10 +164,11 @@ class Forecaster:
         if parts:
             follows[:] = np.concatenate([f for _, f in parts])
 
-        def lifts(above: bool, run: int) -> Array32 | None:
-            if not blocks or (near.widths == 1).all():
-                return None
-            return _joined([b.library.lifts(near.widths, above, run) for b in blocks], len(paths), H)
+        lifts = self._lifts()
+
+        def padded(above: bool, run: int) -> Array32 | None:
+            parts = lifts(above, run)
+            return None if parts is None else _joined(parts, len(paths), H)
 
         return Forecast(
             self._restored(paths),
@@ -176,9 +178,9 @@ class Forecaster:
             self._values,
             self.state,
             self._reach(),
-            lifts,
+            padded,
             follows,
-            self._calibration,
+            self._calibrator or self._calibrate(),
             self.bounds,
         )
 
@@ -197,10 +199,26 @@ class Forecaster:
         """Found seasons in steps ``[n, S]``."""
         return find_seasons(self._values, self.step) if self.seasons is None else np.zeros((len(self._values), 0), np.int64)
 
-    def _learn_odds(self, example: list[tuple[Float, Float]]) -> None:
-        starts = np.broadcast_to(self._start, len(self._values))
+    def _lifts(self) -> Callable[[bool, int], list[Array32] | None]:
+        """What turns paths into the extremes of their cells, block by block; None where every cell is a step."""
+        blocks, near = self._blocks, self._near
+        wide = bool(blocks) and bool((near.widths > 1).any())
+
+        def of(above: bool, run: int) -> list[Array32] | None:
+            return [b.library.lifts(near.widths, above, run) for b in blocks] if wide else None
+
+        return of
+
+    def _calibrate(self) -> Calibrator:
+        starts = np.array(np.broadcast_to(self._start, len(self._values)))
         ends = starts + (self._fitted - 1) * self.step
-        self._calibration = learn(example, ends, starts, self.step, anchor_cells(self.grid.cells))
+        lifts = self._lifts()
+
+        def of_series(above: bool, run: int) -> list[Array32] | None:
+            parts = lifts(above, run)
+            return None if parts is None else [row for part in parts for row in part]
+
+        return Calibrator(self._past, starts, ends, self.step, self.grid.ends, of_series)
 
     def _reach(self) -> Float:
         """How far each series may be forecast: as far as it has a history, in seconds."""
@@ -246,7 +264,7 @@ class Forecaster:
             out[i, PATHS - len(back) :] = self._fitted - back
         return out
 
-    def _fit_block(self, rows: slice) -> tuple[_Block, list[tuple[Float, Float]]]:
+    def _fit_block(self, rows: slice) -> _Block:
         panels = self._panels(rows)
         origins = self._origins(panels[1].lengths, rows)
         combinations, residuals, centres = [], [], []
@@ -262,32 +280,28 @@ class Forecaster:
         reference = fit_reference(ramp_panel)
         # Errors made while the present ramp began belong to the ramp, not to the noise around it.
         target = origins[:, :, None] + self._near.ends
-        for ramp in find_ramps(ramp_panel, reference):
-            if ramp.weight >= BELIEVED:
-                residual[ramp.row, target[ramp.row] > self._fitted - ramp.onset / self.step] = np.nan
+        for ramp in _believed(ramp_panel, reference, panels[1].windows):
+            residual[ramp.row, target[ramp.row] > self._fitted - ramp.onset / self.step] = np.nan
         deviation = _deviations(panels[1])
         restless = _restlessness(deviation)
         before = np.take_along_axis(restless, np.maximum(origins - 1, 0), axis=1)
         library = build_library(
             residual, deviation, origins, self._near.ends, self._history[rows], before, self.seed
         )
-        return _Block(rows, combinations, library, reference), self._examples(rows, library, np.concatenate(centres, 2))
+        self._remember(rows, library, np.concatenate(centres, 2))
+        return _Block(rows, combinations, library, reference)
 
-    def _examples(self, rows: slice, library: PathLibrary, centres: Array32) -> list[tuple[Float, Float]]:
-        near = self._near
-        anchors = anchor_cells(self.grid.cells)
-        anchors = anchors[anchors < near.cells]
-        if not len(anchors):
-            return [(np.empty((0, 6)), np.empty((0, 6)))] * len(centres)
-        extremes = (library.residuals, library.residuals)
-        if (near.widths > 1).any():
-            extremes = tuple(library.residuals + library.lifts(near.widths, a, 1) for a in (False, True))  # type: ignore[assignment]
-        centred = self._centred(rows)
-        pairs = ((extremes[0][i], extremes[1][i]) for i in range(len(centres)))
-        return [
-            examples(centred[i], centres[i], pair, library.origins[i], anchors, near.ends[anchors])
-            for i, pair in enumerate(pairs)
-        ]
+    def _remember(self, rows: slice, library: PathLibrary, centres: Array32) -> None:
+        """Keep what the odds are calibrated on: forecasts from some of the origins, and the error paths."""
+        for i, y in enumerate(self._centred(rows)):
+            known = np.flatnonzero(library.origins[i] > 0)
+            if len(known):
+                known = known[np.unique(np.linspace(0, len(known) - 1, EXAMPLES).round().astype(np.int64))]
+            padded = np.full((len(known), self.grid.cells), np.nan, np.float32)
+            padded[:, : centres.shape[2]] = centres[i, known]
+            level = float(self._centre[rows][i, 0])
+            at, origins = library.origins[i, known], library.origins[i]
+            self._past.append(Past(level, y, padded, at, library.residuals[i], origins))
 
     def _forecast_block(self, b: _Block) -> tuple[Array32, NDArray[np.bool_]]:
         """Paths ``[n, K, H]``, and which of them follow a ramp ``[n, K]``."""
@@ -304,7 +318,7 @@ class Forecaster:
         follows = np.zeros(paths.shape[:2], np.bool_)
         if b.reference is not None:
             ramp_panel = self._ramp_panel(b.rows)
-            ramps = find_ramps(ramp_panel, b.reference)
+            ramps = _believed(ramp_panel, b.reference, panels[1].windows)
             if ramps:
                 self._follow(paths, residual, follows, ramps, b.reference, ramp_panel)
         return paths, follows
@@ -331,6 +345,12 @@ class Forecaster:
             use = np.isfinite(path).all(1)  # rows of NaN: paths that do not follow the ramp
             paths[ramp.row, use] = path[use] + residual[ramp.row, use]
             follows[ramp.row, use] = True
+
+
+def _believed(panel: Panel, reference: RampReference | None, windows: Index) -> list[Ramp]:
+    """The ramps to follow; not in a trailing mean, which rises while a bad hour leaves its window."""
+    found = find_ramps(panel, reference)
+    return [ramp for ramp in found if ramp.weight >= BELIEVED and not windows[ramp.row]]
 
 
 def _origins_back(columns: int, season: int, width: int) -> Index:

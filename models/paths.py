@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit
 
 from models.base import Array32
-from models.calibration import Calibration, anchor_cells, base_rates, logit, share_of
+from models.calibration import Calibrator, anchor_cells, base_rates, logit, share_of
 from models.panel import Float, Index
 
 LARGEST = float(np.finfo(np.float32).max)
@@ -76,7 +76,7 @@ class Forecast:
     the level that ``run`` consecutive points stay beyond somewhere in a cell ``[n, K, H]``, None where all cells are
     steps. ``history [n, T]``: the observations. ``state [n]``: ok, insufficient_history or no_data. ``reach [n]``:
     seconds to which the history lets us look; cells beyond are NaN. ``follows [n, K]``: paths that follow a ramp, whose
-    odds are those of the ramp; ``calibration``: of the odds of the others. ``bounds``: of the data.
+    odds are those of the ramp; ``calibrator``: of the odds of the others. ``bounds``: of the data.
     """
 
     paths: Array32
@@ -88,7 +88,7 @@ class Forecast:
     reach: Float
     lifts: Lifts
     follows: NDArray[np.bool_]
-    calibration: Calibration
+    calibrator: Calibrator
     bounds: tuple[float | None, float | None] = (None, None)
 
     @property
@@ -146,7 +146,7 @@ class Forecast:
         for direction in np.unique(up):
             rows = np.flatnonzero((up == direction) & (self.state == "ok"))
             if len(rows):
-                chance[rows, 1:] = self._chance(rows, limit[rows], bool(direction), run, width)
+                chance[rows, 1:] = self._chance(rows, limit, bool(direction), run, width)
         last = self.history[:, -run:]
         with np.errstate(invalid="ignore"):
             already = (np.where(up[:, None], last > limit[:, None], last < limit[:, None])).all(1)
@@ -156,6 +156,8 @@ class Forecast:
 
     def _chance(self, rows: Index, limit: Float, above: bool, run: int, width: Float) -> Float:
         """P(breach has begun by each cell) of ``rows``, ``[r, H]``."""
+        coefficients = self.calibrator.coefficients(limit, above, run)[rows]
+        limit = limit[rows]
         lifts = self.lifts(above, run)
         none = np.zeros((1, 1, 1), np.float32)
         # In the precision of the paths: a constant at its threshold is not beyond it.
@@ -169,22 +171,13 @@ class Forecast:
         raw = np.cumsum(counts[0], axis=1)
         ahead = np.maximum(1, (self.offsets[anchor_cells(len(self.offsets))] / self.step).astype(np.int64))
         base = np.stack([base_rates(self.history[i], t, above, run, ahead) for i, t in zip(rows, limit, strict=True)])
-        calm = self._calibrated(rows, raw, free, base, above)
+        calm = _calibrated(raw, free, base, coefficients)
         calm[~self._possible(rows, limit, above)] = 0.0
         ramp = np.cumsum(counts[1], axis=1) / np.maximum(self.paths.shape[1] - free, 1)[:, None]
         weight = (free / self.paths.shape[1])[:, None]
         chance = np.maximum.accumulate(weight * calm + (1 - weight) * ramp, axis=1)
         last = np.maximum(reached - 1, 0)
         return np.minimum(chance, chance[np.arange(len(rows)), last][:, None])
-
-    def _calibrated(self, rows: Index, raw: Float, free: Index, base: Float, above: bool) -> Float:
-        """Odds of the paths that follow no ramp, ``[r, H]``; ``base [r, A]`` at the anchors."""
-        H = raw.shape[1]
-        x, xp = np.log(np.arange(1.0, H + 1)), np.log(anchor_cells(H) + 1.0)
-        odds = np.stack([np.interp(x, xp, row) for row in logit(base)])
-        odds += np.minimum(x - xp[0], 0)  # before the first anchor a base rate falls with the time
-        c = self.calibration.at(H, above)[rows]
-        return np.asarray(expit(c[:, :, 0] + c[:, :, 1] * logit(share_of(raw, free[:, None])) + c[:, :, 2] * odds))
 
     def _possible(self, rows: Index, limit: Float, above: bool) -> NDArray[np.bool_]:
         """Whether a series can go beyond its threshold at all: not beyond its bounds, nor a constant, ``[r]``."""
@@ -193,6 +186,18 @@ class Forecast:
         history = np.where(np.isfinite(self.history[rows]), self.history[rows], np.nan)
         varies = np.fmax.reduce(history, axis=1) > np.fmin.reduce(history, axis=1)
         return np.asarray(inside & varies)
+
+
+def _calibrated(raw: Float, free: Index, base: Float, coefficients: Float) -> Float:
+    """Odds of the paths that follow no ramp ``[r, H]``: ``raw [r, H]`` of ``free [r]`` have crossed by each cell;
+    ``base [r, A]`` rates at the anchors, ``coefficients [r, H, 3]``.
+    """
+    H = raw.shape[1]
+    x, xp = np.log(np.arange(1.0, H + 1)), np.log(anchor_cells(H) + 1.0)
+    odds = np.stack([np.interp(x, xp, row) for row in logit(base)])
+    odds += np.minimum(x - xp[0], 0)  # before the first anchor a base rate falls with the time
+    c = coefficients
+    return np.asarray(expit(c[:, :, 0] + c[:, :, 1] * logit(share_of(raw, free[:, None])) + c[:, :, 2] * odds))
 
 
 @njit(cache=True)

@@ -34,6 +34,8 @@ SHAPE_PRIOR = np.array([1.0, 0.1, 0.03])
 RAMP_TO_STEP = 4.0  # prior odds of a ramp against a step that explains the data as well
 RAMP_TO_ENDED = 300.0  # and against one that ended an hour ago or longer: the noise of an hour looks like an end
 SHORTEST, RATIO = HOUR, 1.04  # onsets: from an hour ago, each this much further back than the one before
+FEWEST = 12  # cells that a ramp must be made of
+WEEKS_KNOWN = 4  # weeks of history from which on a weekend is not taken for a ramp of two days
 REFERENCE_EVERY = 5  # past slopes are looked at for every fifth onset; their scale between is interpolated
 SAMPLE_EVERY = 30 * 60  # the past is looked at this often, in seconds
 SIGNIFICANT = 4.5  # robust standard deviations of the past slopes
@@ -83,7 +85,8 @@ def onset_lengths(panel: Panel) -> Index:
     """Distances of the onsets from the end, in cells."""
     count = int(np.log(WEEK / SHORTEST) / np.log(RATIO)) + 1
     cells = np.unique(np.round(SHORTEST * RATIO ** np.arange(count) / panel.step).astype(np.int64))
-    return cells[(cells >= 6) & (cells <= panel.T // 3)]
+    longest = WEEK if panel.T * panel.step >= WEEKS_KNOWN * WEEK else DAY
+    return cells[(cells >= FEWEST) & (cells <= panel.T // 3) & (cells * panel.step <= longest)]
 
 
 def profile_between(panel: Panel, first: int, last: int) -> Array32:

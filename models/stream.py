@@ -39,6 +39,7 @@ EVEN_NATS = math.log(2.0)  # of a point exactly as expected
 START_QUANTILE = 2.054  # what a Gaussian has in units of its standard deviation,
 START_EXCESS = 0.45  # and a little more than it has (0.37): ordinary series have heavier tails
 QUANTILE_GAIN = 6.0  # 1 / (density times quantile) of a Gaussian there: the best gain of a running quantile
+QUANTILE_START = 100.0  # points that the start counts for: a first cluster of large values must not carry it away
 FEWEST_EXCEEDED = 50.0  # exceedances that are remembered, however short the memory, and that the start counts for
 MOST_HEAVY = 0.4  # the largest tail index: moments cannot tell indices near 0.5
 MOST_NATS = 200.0
@@ -94,6 +95,7 @@ SPREAD_GAIN, LEAST_SPREAD = 0.2, 0.2  # learned slowly
 CLIP = 4.0  # scales beyond which a value teaches a scale no more than this
 CLIP_DEVIATION = 3.0  # the same for the regression and for the profiles
 CLIP_MEAN = 16.0  # one point moves a mean over a span no further than by this many scales
+RIDGE, STEEPEST = 1e-3, 2.0  # shrinkage and largest coefficient of the regression
 MEAN_SD = 1.2533  # standard deviation over mean absolute deviation of a Gaussian
 SURPRISE_MEAN, SURPRISE_SD = 1.95, 0.95  # of the nats of Gaussian points, as _nats counts them
 SURPRISE_CLIP = 12.0  # nats; about once in 160,000 points: one point is not a run
@@ -150,7 +152,7 @@ def _nats(tail: Float, v: float) -> float:
 def _learn(tail: Float, v: float, memory: float) -> None:
     """One more value of the evidence; one far beyond the tail counts as one of its rare ones."""
     tail[SEEN] = min(tail[SEEN] + 1.0, memory)
-    gain = QUANTILE_GAIN / (tail[SEEN] + 60.0)
+    gain = QUANTILE_GAIN / (tail[SEEN] + QUANTILE_START)
     u = tail[QUANTILE]
     if v <= u:
         tail[QUANTILE] = u * (1.0 - gain * BEYOND)
@@ -198,12 +200,15 @@ def _weight(least: float, error: float) -> float:
 @njit(cache=True, error_model="numpy")
 def _regression(s: Float) -> tuple[float, float]:
     """Coefficients of the next deviation on LAST and RECENT, a little shrunk."""
-    ridge = 1e-3 * (s[LL] + s[RR]) + TINY
-    a, b = s[LL] + ridge, s[RR] + ridge
-    det = a * b - s[LR] * s[LR]
-    if s[COUNT] <= 30.0 or not det > 0.0:
+    unit = s[LL] + s[RR]
+    if s[COUNT] <= 30.0 or not unit > TINY:
         return 0.5, 0.4
-    return (b * s[YL] - s[LR] * s[YR]) / det, (a * s[YR] - s[LR] * s[YL]) / det
+    ll, lr, rr, yl, yr = s[LL] / unit, s[LR] / unit, s[RR] / unit, s[YL] / unit, s[YR] / unit
+    ll, rr = ll + RIDGE, rr + RIDGE
+    det = ll * rr - lr * lr
+    if not det > 0.0:
+        return 0.5, 0.4
+    return _clip((rr * yl - lr * yr) / det, STEEPEST), _clip((ll * yr - lr * yl) / det, STEEPEST)
 
 
 @njit(cache=True, error_model="numpy")
@@ -367,7 +372,7 @@ def _learn_scale(s: Float, spread: Float, part: int, error: float, scale: float,
         size = min(size, limit)
         if s[COUNT] > r.per_day:
             course = SPREAD_GAIN * (size / scale - 1.0) * SPREAD_CELLS / (SCALE_MEMORY * r.per_day)
-            spread[part] = max(LEAST_SPREAD, spread[part] * (1.0 + course))
+            spread[part] = max(LEAST_SPREAD, min(1.0 / LEAST_SPREAD, spread[part] * (1.0 + course)))
     s[SCALE] += (size - s[SCALE]) / min(s[COUNT] + 1.0, SCALE_MEMORY * r.per_day)
 
 
@@ -380,7 +385,8 @@ def _learn_next(s: Float, deviation: float, predicted: float, same: float, ordin
     s[ERROR_NEXT] += (min(abs(deviation - predicted), limit) - s[ERROR_NEXT]) * gain
     s[ERROR_SLOW] += (min(abs(deviation), limit) - s[ERROR_SLOW]) * gain
     s[ERROR_SAME] += (min(abs(same), limit) - s[ERROR_SAME]) * gain
-    y = _clip(deviation, CLIP_DEVIATION * max(s[SCALE], s[DAY_SCALE], s[ERROR_PLAIN]))
+    # LAST follows the deviation, a spike only so far.
+    y = s[LAST] + _clip(deviation - s[LAST], CLIP * max(s[SCALE], s[DAY_SCALE]))
     s[LL] += (s[LAST] * s[LAST] - s[LL]) * gain
     s[LR] += (s[LAST] * s[RECENT] - s[LR]) * gain
     s[RR] += (s[RECENT] * s[RECENT] - s[RR]) * gain
