@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from detector.catalogue import Catalogue, parse_catalogue
 from detector.child import free_port
@@ -24,6 +26,7 @@ from detector.servers import Prometheus, Pushgateway, wait_until
 from detector.sink import PushgatewaySink
 from detector.source import PrometheusSource
 from detector.store import FileStore
+from detector.table import results_table
 from tests.misbehaving import Behaviour, Loopback
 
 HEADER = """
@@ -344,3 +347,42 @@ def test_a_push_that_failed_is_repeated_within_its_slot(
     finally:
         stop.set()
         thread.join(30)
+
+
+def fleet_of(prometheus: Prometheus, gateway: Pushgateway, tmp_path: Path) -> list[Any]:
+    """The results of a query of one series and of one whose series have two long labels."""
+    parts = [
+        f'label_replace(label_replace(vector(1), "instance", "node-{n}.example.net", "", ""), '
+        f'"mountpoint", "/var/lib/{n}", "", "")'
+        for n in range(3)
+    ]
+    fleet = f"({' or '.join(parts)}) * on () group_left () ({FULL})".replace("'", '"')
+    path = write_catalogue(tmp_path, {"daily": DAILY, "alerting_disk_usage": fleet}, prometheus.url, gateway.url)
+    return run_once(build_worker(load(path), sinks=[]))
+
+
+@pytest.mark.parametrize("width", [80, 100, 140, 240])
+def test_the_table_fits_the_terminal_and_breaks_no_word(
+    server: Prometheus, pushgateway: Pushgateway, tmp_path: Path, width: int
+) -> None:
+    results = fleet_of(server, pushgateway, tmp_path)
+    console = Console(width=width, file=io.StringIO())
+    console.print(results_table(results, width))
+    lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    rows = [line for line in lines if "node-" in line]
+    assert max(map(len, lines)) <= width
+    assert len(rows) == 3
+    for n, row in enumerate(rows):
+        assert f"node-{n}.example.net" in row and f"/var/lib/{n}" in row
+        assert "100 % in 24h" in row and "ALERT" in row
+    assert ("instance=" in rows[0]) == (width >= 140)
+    assert ("time to breach" in "\n".join(lines)) == (width == 240)
+
+
+def test_a_label_value_that_looks_like_markup_is_shown_as_it_is(
+    server: Prometheus, pushgateway: Pushgateway, tmp_path: Path
+) -> None:
+    path = write_catalogue(tmp_path, {"odd": f'label_replace({DAILY}, "path", "[/etc]", "", "")'}, server.url)
+    console = Console(width=240, file=io.StringIO())
+    console.print(results_table(run_once(build_worker(load(path), sinks=[])), 240))
+    assert "path=[/etc]" in console.file.getvalue()  # type: ignore[attr-defined]
