@@ -152,6 +152,10 @@ def test_once_foretells_both_breaches_within_a_minute_and_leaves_nothing_behind(
         assert abs(int(told[2])) <= 25
     assert re.search(r"ensemble accuracy falls under 93 % in about [\d.]+ h \(.*\), P = [01]\.\d\d", output)
     assert "no predictive alert for the healthy rest; 31 queries forecast" in output
+    last_picture = output[output.index("detector demo   seed 7") :]
+    assert "Ctrl-C ends it" not in last_picture  # it has ended, and there is nothing left to open
+    assert "http://" not in last_picture
+    assert "The servers are stopped." in last_picture
     drawn = picture.read_text()
     assert drawn.startswith("<svg")
     assert "NodeDiskForecast" in drawn

@@ -133,6 +133,9 @@ def _performance(stage: Stage, board: Board, receiver: Receiver, screen: Screen)
     from detector.source import PrometheusSource
 
     screen.tell(f"servers ready {time.monotonic() - stage.started:.1f} s after their start")
+    if not screen.live_picture:
+        for name, url in stage.urls.items():
+            screen.tell(f"until it ends: {name} {url}")
     return Performance(stage, board, receiver, PrometheusSource(stage.catalogue.settings.prometheus), screen)
 
 
