@@ -117,8 +117,11 @@ class Worker:
         return result
 
     def publish(self, result: CycleResult) -> None:
-        """Push a result's body as its whole group; what went wrong is left in ``result.push_error``."""
-        result.push_error = None
+        """Push a result's body as its whole group; what went wrong is left in ``result.push_error``.
+
+        The log tells a failure once, however often the push of a result is repeated, and when it went through.
+        """
+        before, result.push_error = result.push_error, None
         if not self.sinks or result.superseded:
             return
         with _timed(result, "push"):
@@ -126,7 +129,11 @@ class Worker:
                 self._push(result.group, result.body)
             except SinkError as error:
                 result.push_error = error
-                log.error(str(error), extra={**_fields(result), "error": error_kind(error)})
+        if result.push_error is None:
+            if before is not None:
+                log.info("pushed after all", extra=_fields(result))
+        elif str(result.push_error) != str(before):
+            log.error(str(result.push_error), extra={**_fields(result), "error": error_kind(result.push_error)})
         self.telemetry.pushed(result.query.name, ok=result.push_error is None)
 
     def flush(self) -> None:

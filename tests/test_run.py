@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import io
 import json
 import os
@@ -326,6 +327,35 @@ def test_after_a_clean_stop_a_restart_reads_only_the_gap(server: Prometheus, tmp
     assert last - first > 24 * 3600
     [(first, last)] = run(Fast(slot + 605.0), 1)
     assert (first, last) == (slot + 240 - 60, slot + 600)  # the newest two columns again, and the ten minutes since
+
+
+@pytest.mark.slow
+def test_servers_that_are_down_are_one_line_a_query_and_cycle(tmp_path: Path) -> None:
+    nobody = f"http://127.0.0.1:{free_port()}"
+    path = write_catalogue(tmp_path, {"a": DAILY, "b": DAILY}, nobody, nobody)
+    path.write_text(path.read_text().replace("step: 1m", "step: 15s\n    every: 15s"))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "detector", "run", "--catalogue", str(path)],
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    lines = []
+    assert process.stderr is not None
+    try:
+        for line in process.stderr:
+            lines.append(json.loads(line))
+            if sum(one["message"].startswith("a cycle of") for one in lines) == 2:
+                break
+    finally:
+        process.terminate()
+        process.stderr.close()
+        process.wait(60)
+    assert {one["logger"].partition(".")[0] for one in lines} == {"detector"}
+    errors = [one for one in lines if one["level"] == "ERROR"]
+    told = collections.Counter((one["metric_type"], one["slot"], one["message"]) for one in errors)
+    assert max(told.values()) == 1
+    assert len(errors) == 2 * 2 * 2  # two cycles of two queries: not read, not pushed
 
 
 def test_a_push_that_failed_is_repeated_within_its_slot(

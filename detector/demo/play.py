@@ -22,6 +22,7 @@ from detector.demo.receiver import Delivered, Receiver
 from detector.demo.scene import Scene, choose_scene
 from detector.demo.stage import INTERVAL_SECONDS, Stage, open_stage
 from detector.errors import DetectorError
+from detector.logs import silence_retries
 
 if TYPE_CHECKING:
     from detector.demo.screen import Screen
@@ -214,6 +215,7 @@ def _warnings_kept() -> Iterator[collections.deque[str]]:
     root.handlers[:] = [Keeper(logging.WARNING)]
     root.setLevel(logging.WARNING)
     logging.captureWarnings(True)
+    silence_retries()
     try:
         yield kept
     finally:
