@@ -69,6 +69,10 @@ FORECAST_ALERT = Metric(
     "1 while a predicted breach should alert, after hold and hysteresis; else 0.",
     (FOR, ALERT, SEVERITY),
 )
+ALERT_HORIZON = Metric(
+    "forecast_alert_horizon_seconds",
+    "Horizon within which a breach was judged for the alert: its own, or with a young history the longest there is.",
+)
 ANOMALY_SCORE = Metric("anomaly_score", "How unusual the newest point is; 1 is the threshold of an anomaly.")
 FORECAST_STATE = Metric(
     "forecast_state",
@@ -129,6 +133,7 @@ PUSHED = (
     BREACH_PROBABILITY,
     TIME_TO_BREACH,
     FORECAST_ALERT,
+    ALERT_HORIZON,
     ANOMALY_SCORE,
     FORECAST_STATE,
     GENERATED,

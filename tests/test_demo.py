@@ -88,7 +88,7 @@ def test_nothing_but_the_two_is_about_to_break_its_objective() -> None:
     [
         ("It is expected above 90% in about 1d 2h 3m 4s (median); the probability within 7d is 99%.", 93784.0),
         ("It is expected above 90% in about 45.5s (median); the probability within 7d is 99%.", 45.5),
-        ("It is expected above 90% at a time that cannot be told, the median lies beyond 7d; the …", None),
+        ("It is expected above 90% at a time that cannot be told, the median lies beyond the forecast; the …", None),
     ],
 )
 def test_the_time_to_the_breach_is_read_from_the_text_of_the_alert(text: str, seconds: float | None) -> None:
