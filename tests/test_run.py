@@ -156,6 +156,29 @@ def test_bad_queries_say_why_and_the_others_go_on(server: Prometheus, pushgatewa
     assert 'detector_query_error{for="broken",instance="",job="detector",kind="query_rejected",shard="0"} 1' in text
 
 
+def answer(labels: list[dict[str, str]], start: int, end: int) -> bytes:
+    """What a Prometheus says of steady series, every minute."""
+    points = [[second, "50"] for second in range(start, end + 1, 60)]
+    result = [{"metric": one, "values": points} for one in labels]
+    return json.dumps({"status": "success", "data": {"resultType": "matrix", "result": result}}).encode()
+
+
+def test_label_names_that_the_gateway_does_not_take_are_escaped_and_stay_apart(
+    pushgateway: Pushgateway, tmp_path: Path
+) -> None:
+    labels = [{"my.label": "a"}, {"my_label": "a"}, {"U__my_2e_label": "a"}, {"größe": "東京"}]  # as Prometheus 3 may
+    slot = 1_790_000_040 // 60 * 60
+    newest, older = answer(labels, slot - 3600, slot), answer(labels, slot - 20 * 3600, slot - 4 * 3600)
+    with Loopback([Behaviour(200, newest), Behaviour(200, older)]) as server:
+        path = write_catalogue(tmp_path, {"alerting": "load"}, server.url, pushgateway.url)
+        [result] = build_worker(load(path)).run_slot(slot)
+    assert result.failure is None
+    text = pushed(pushgateway)
+    for own in ('U__my_2e_label="a"', 'my_label="a"', 'U__U____my__2e__label="a"', 'U__gr_f6__df_e="東京"'):
+        states = [line for line in text.splitlines() if line.startswith("forecast_state{") and own in line]
+        assert len(states) == 1, own
+
+
 def test_with_prometheus_down_it_says_so_and_leaves_with_3(pushgateway: Pushgateway, tmp_path: Path) -> None:
     nobody = f"http://127.0.0.1:{free_port()}"
     path = write_catalogue(tmp_path, {"a": DAILY, "b": DAILY}, nobody, pushgateway.url)
