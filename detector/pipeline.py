@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import numpy as np
 from numpy.typing import NDArray
@@ -98,21 +98,25 @@ class Worker:
         query = self.catalogue.query(name)
         result = CycleResult(query, slot, shard)
         register = self._load(query, shard, result)
-        if register.slot > slot and register.as_of(slot, query.every).slot >= 0:
+        if _is_past(register, query, slot):
             result.superseded = True
             return result
         register = register.as_of(slot, query.every, policy_of(query))
+        decided: tuple[Register, Standing] | None = None
         try:
             if outage is not None:
                 raise outage
-            decided, standing = self._compute(result, register)
+            found = self._compute(result, register)
             result.body = render_samples(samples(result))
+            decided = found
         except Exception as error:
             result.error = self._explain(result, error)
             result.body = render_samples(failure_samples(result, register))
-        else:
-            self._save(decided, standing, result)
-        self.publish(result)
+        with self._alone(query, shard):
+            result.superseded = self._is_overtaken(query, shard, slot)
+            if decided is not None and not result.superseded:
+                self._save(*decided, result)
+            self.publish(result)
         self.telemetry.record(result, self._fittings.refits.get(name, 0))
         return result
 
@@ -232,6 +236,24 @@ class Worker:
             kept = self._registers.get(key)
             return Register.from_bytes(kept) if kept is not None else Register()
 
+    @contextmanager
+    def _alone(self, query: Query, shard: str) -> Iterator[None]:
+        """Keep other workers of the same store from publishing the same query and shard meanwhile."""
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(self._store.exclusive(f"publish/{query.name}/{shard}"))
+            except StateError as error:
+                log.debug("published without a lock: %s", error, extra={"metric_type": query.name, "shard": shard})
+            yield
+
+    def _is_overtaken(self, query: Query, shard: str, slot: int) -> bool:
+        """Whether another worker has published a later slot while this one was computed."""
+        try:
+            data = self._store.load(register_key(query.name, shard))
+            return data is not None and _is_past(Register.from_bytes(data), query, slot)
+        except (StateError, ValueError):  # told when it was loaded
+            return False
+
     def _save(self, register: Register, standing: Standing, result: CycleResult) -> None:
         query, shard, at = result.query, result.shard, column_of(result.query, result.slot)
         key, data = register_key(query.name, shard), register.to_bytes()
@@ -251,6 +273,11 @@ def policy_of(query: Query) -> Policy | None:
 def register_key(query: str, shard: str) -> str:
     """Where the alerts of one query and shard are kept in the store."""
     return f"alerts/{query}/{shard}"
+
+
+def _is_past(register: Register, query: Query, slot: int) -> bool:
+    """Whether a later slot was decided; one so far ahead that the clock was set back does not count."""
+    return register.slot > slot and register.as_of(slot, query.every).slot >= 0
 
 
 def _decided(

@@ -122,6 +122,10 @@ class ForgetfulStore:
         own = {key for key, data in self._own.items() if data is not None and key.startswith(prefix)}
         return sorted(behind | own)
 
+    def exclusive(self, name: str) -> contextlib.AbstractContextManager[None]:
+        """Keep nobody out: nothing is changed."""
+        return contextlib.nullcontext()
+
 
 def run_once(worker: Worker, clock: Clock | None = None) -> list[CycleResult]:
     """One cycle of every query, at the slot it has now."""
