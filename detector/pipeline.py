@@ -21,6 +21,7 @@ from detector.cycle import QUANTILES, CycleResult, alert_chance, error_kind, fai
 from detector.errors import DetectorError, SinkError, SourceUnavailable, StateError, TooManySeries
 from detector.fitting import Fittings, MakeForecaster, make_forecaster, select_at_horizons
 from detector.frame import SeriesFrame
+from detector.groups import Groups
 from detector.interfaces import ForecasterLike, HistoryLike, Source
 from detector.outcomes import Outcomes
 from detector.scorekeeper import Scorekeeper, Standing
@@ -76,6 +77,7 @@ class Worker:
         self.sinks = list(sinks)
         self._fittings = Fittings(catalogue.settings.refit, forecaster)
         self._scores = Scorekeeper(store)
+        self._groups = Groups(store, catalogue)
         self._registers: dict[str, bytes] = {}
 
     def run_slot(self, slot: int, queries: Sequence[str] | None = None) -> list[CycleResult]:
@@ -144,14 +146,21 @@ class Worker:
         """Save the history read so far, so that a restart fetches only the gap."""
         self._history.flush()
 
-    def publish_telemetry(self, worker: str = ONE_SHARD) -> None:
+    def publish_telemetry(self, process: str = ONE_SHARD) -> None:
         """Push the worker's own metrics as a group of their own; the queries' pushes tell of a gateway that fails."""
         try:
-            self._push({names.SHARD: f"worker-{worker}"}, self.telemetry.body())
+            self._push({names.SHARD: f"worker-{self._groups.owner}-{process}"}, self.telemetry.body())
         except SinkError as error:
             log.debug("own metrics were not pushed: %s", error)
+        self.tidy()
+
+    def tidy(self) -> None:
+        """Delete from the gateways, now and then, what this catalogue's workers left there."""
+        self._groups.tidy(self.sinks)
 
     def _push(self, group: dict[str, str], body: bytes) -> None:
+        if self.sinks:
+            self._groups.note(group)
         for sink in self.sinks:
             sink.push(group, body)
 

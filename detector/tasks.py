@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from celery.signals import worker_process_shutdown, worker_shutdown
 
-from detector.app import EXPIRES_SHARE, app, catalogue
+from detector.app import EXPIRES_SHARE, app, catalogue, shared_catalogue
 from detector.clock import WallClock, slot_at
 from detector.errors import SinkError
-from detector.run import place_of
+from detector.run import build_worker, place_of
 
 if TYPE_CHECKING:
     import redis
@@ -74,13 +74,7 @@ def _say_expired(query: str, shard: str, slot: int) -> None:
 @lru_cache(maxsize=1)
 def worker() -> Worker:
     """This process' worker, built when it has its first task (after a fork, so that no connection is shared)."""
-    from detector.run import build_worker
-
-    settings = catalogue.settings
-    broker = str(app.conf.broker_url)
-    if not settings.redis and not settings.state_dir and broker.startswith(("redis://", "rediss://", "unix://")):
-        settings = settings.model_copy(update={"redis": broker})  # what all workers share
-    return build_worker(catalogue.model_copy(update={"settings": settings}))
+    return build_worker(shared_catalogue())
 
 
 @worker_process_shutdown.connect

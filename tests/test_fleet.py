@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 
 import pytest
@@ -109,3 +110,17 @@ def test_without_its_redis_a_worker_goes_on(catalogue: Catalogue, pushgateway: P
     result = worker.run_query("load", SLOT + 60)
     assert result.error is None and result.push_error is None
     assert published_slot(pushgateway) == SLOT + 60
+
+
+def test_the_own_metrics_of_a_worker_that_left_are_deleted_after_an_hour_and_of_one_that_lives_are_not(
+    catalogue: Catalogue, pushgateway: Pushgateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sink = PushgatewaySink(catalogue.settings.pushgateways)
+    for process in ("gone-0", "alive-0"):
+        worker_of(catalogue).publish_telemetry(process)
+    now = time.time()
+    for passed in (1800, 3601):  # the clock of the whole machine
+        monkeypatch.setattr(time, "time", lambda passed=passed: now + passed)
+        worker_of(catalogue).publish_telemetry("alive-0")
+        shards = [group["shard"].rpartition("fleet-")[2].partition("-")[2] for group in sink.groups()]
+        assert shards == (["alive-0", "gone-0"] if passed == 1800 else ["alive-0"])

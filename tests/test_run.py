@@ -17,12 +17,12 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from detector.catalogue import Catalogue, parse_catalogue
+from detector.catalogue import Catalogue, load_catalogue, parse_catalogue
 from detector.child import free_port
 from detector.frame import SeriesFrame
 from detector.history import History
 from detector.pipeline import Worker
-from detector.run import build_worker, exit_code, remove_stale_groups, run_forever, run_once
+from detector.run import build_worker, exit_code, run_forever, run_once
 from detector.servers import Prometheus, Pushgateway, wait_until
 from detector.sink import PushgatewaySink
 from detector.source import PrometheusSource
@@ -57,6 +57,7 @@ def write_catalogue(
     for name, expr in queries.items():
         text += QUERY.format(name=name, expr=expr) + (ALERT if name.startswith("alerting") else "")
     path = tmp_path / "catalogue.yaml"
+    path.parent.mkdir(exist_ok=True)
     path.write_text(text)
     return path
 
@@ -215,21 +216,24 @@ def test_a_wrong_catalogue_leaves_with_2_and_names_the_line(tmp_path: Path) -> N
     assert "query 'daily', key 'colour'" in done.stderr
 
 
-def test_purge_deletes_every_group_and_a_start_those_of_removed_queries(
+def test_purge_deletes_every_group_and_a_start_those_of_its_own_removed_queries(
     server: Prometheus, pushgateway: Pushgateway, tmp_path: Path
 ) -> None:
-    sink = PushgatewaySink(
-        load(write_catalogue(tmp_path, {"a": DAILY}, server.url, pushgateway.url)).settings.pushgateways
-    )
     path = write_catalogue(tmp_path, {"daily": DAILY, "removed": DAILY}, server.url, pushgateway.url)
-    worker = build_worker(load(path))
-    run_once(worker)
-    worker.publish_telemetry()
+    mine = load_catalogue(path)
+    sink = PushgatewaySink(mine.settings.pushgateways)
+    other = write_catalogue(tmp_path / "other", {"others": DAILY}, server.url, pushgateway.url)
+    for catalogue in (mine, load_catalogue(other)):
+        worker = build_worker(catalogue)
+        run_once(worker)
+        worker.publish_telemetry()
     path = write_catalogue(tmp_path, {"daily": DAILY}, server.url, pushgateway.url)
-    remove_stale_groups(sink, load(path))
-    assert sink.groups() == [{"for": "daily", "shard": "0"}, {"shard": "worker-0"}]
+    build_worker(load_catalogue(path)).tidy()
+    left = sink.groups()
+    assert [group["for"] for group in left if "for" in group] == ["daily", "others"]
+    assert len([group for group in left if group["shard"].startswith("worker-catalogue-")]) == 2
     done = detector("purge", "--catalogue", str(path))
-    assert "2 groups deleted." in done.stdout
+    assert "4 groups deleted." in done.stdout
     assert sink.groups() == []
 
 
