@@ -230,7 +230,7 @@ def test_text_of_the_catalogue_is_no_template(tmp_path: Path) -> None:
 
 
 def test_alertmanager_silences_a_prediction_that_came_true_and_no_other(alertmanager: Any) -> None:
-    server = alertmanager(render_alertmanager("http://127.0.0.1:1/"))
+    server = alertmanager(render_alertmanager(load_catalogue("day_trade"), "http://127.0.0.1:1/"))
     facts = {"for": "node_disk_usage", "instance": "db-0", "job": "node"}
     alerts = [
         {"alertname": "HighDiskUsage", "kind": "threshold", "mountpoint": "/data", **facts},
@@ -252,6 +252,39 @@ def test_alertmanager_silences_a_prediction_that_came_true_and_no_other(alertman
     }
 
 
+SHOPS = """
+queries:
+  baskets:
+    expr: sum by (namespace, pod, shop, severity) (baskets{lane!="express"})
+    unit: count
+    objective: {below: 9}
+    threshold_alert: {name: ManyBaskets, severity: critical}
+    alert: {name: ManyBasketsForecast}
+"""
+
+
+def test_labels_that_only_the_catalogue_knows_tell_series_apart_too(alertmanager: Any) -> None:
+    text = render_alertmanager(parse_catalogue(SHOPS, "shops.yaml"), "http://127.0.0.1:1/")
+    [rule] = yaml.safe_load(text)["inhibit_rules"]
+    assert {"pod", "namespace", "device", "mountpoint", "shop", "lane"} <= set(rule["equal"])
+    assert not {"severity", "kind", "alertname"} & set(rule["equal"])
+    server = alertmanager(text)
+    fact = {"alertname": "ManyBaskets", "kind": "threshold", "severity": "critical"}
+    prediction = {"alertname": "ManyBasketsForecast", "kind": "prediction", "severity": "warning"}
+    here = {"for": "baskets", "namespace": "prod", "pod": "till-1", "shop": "north"}
+    alerts = [fact | here, *(prediction | here | other for other in ({}, {"pod": "till-2"}, {"shop": "south"}))]
+    url = f"{server.url}/api/v2/alerts"
+    requests.post(url, json=[{"labels": labels} for labels in alerts], timeout=5).raise_for_status()
+
+    def suppressed() -> list[tuple[str, str]] | None:
+        found = [(one["labels"], one["status"]["state"]) for one in requests.get(url, timeout=5).json()]
+        if len(found) < 4 or any(state == "unprocessed" for _, state in found):
+            return None
+        return [(labels["pod"], labels["shop"]) for labels, state in found if state == "suppressed"]
+
+    assert wait_until(suppressed, within=20, what="every alert to be routed") == [("till-1", "north")]
+
+
 def test_rendering_from_the_command_line_writes_a_file(tmp_path: Path) -> None:
     from typer.testing import CliRunner
 
@@ -262,6 +295,6 @@ def test_rendering_from_the_command_line_writes_a_file(tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     assert out.read_text() == render_rules(load_catalogue("node_exporter"))
     shown = CliRunner().invoke(app, ["render", "alertmanager", "--receiver", "http://me/"])
-    assert shown.stdout == render_alertmanager("http://me/")
+    assert shown.stdout == render_alertmanager(load_catalogue("day_trade"), "http://me/")
     assert CliRunner().invoke(app, ["render", "rules", "-c", "none.yaml"]).exit_code == 2
     assert CliRunner().invoke(app, ["render", "rules", "-o", str(tmp_path / "no" / "f")]).exit_code == 2

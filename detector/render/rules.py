@@ -15,17 +15,12 @@ import yaml
 from detector import conventions as names
 from detector.catalogue.durations import format_duration
 from detector.catalogue.schema import Catalogue, Query
+from detector.render.labels import PARTS, series_labels
 from detector.verdict import VALID_SLOTS
 
 KIND = "kind"
 PREDICTION, THRESHOLD = "prediction", "threshold"
 """Values of the label `kind`: what Alertmanager tells predictions and facts apart by."""
-
-_PARTS = ("model", "device", "mountpoint", "queue", "source", "dataset", "workflow")
-"""Labels that tell the parts of an instance apart."""
-
-SAME_THING = (names.FOR, "job", "instance", *_PARTS)
-"""Labels that must be equal for a fact to silence a prediction (absent on both sides is equal)."""
 
 _HEADER = "# Rendered by `detector render {what}`: change the catalogue, not this file.\n"
 _UNRESTORED = names.exported_label("job")
@@ -122,7 +117,9 @@ def watchdog_rule() -> Rule:
     }
 
 
-def render_alertmanager(receiver_url: str, *, group_interval: str = "1s", repeat_interval: str = "4h") -> str:
+def render_alertmanager(
+    catalogue: Catalogue, receiver_url: str, *, group_interval: str = "1s", repeat_interval: str = "4h"
+) -> str:
     """A small Alertmanager configuration: everything to one webhook, facts silence predictions."""
     document = {
         "route": {
@@ -133,7 +130,7 @@ def render_alertmanager(receiver_url: str, *, group_interval: str = "1s", repeat
             "repeat_interval": repeat_interval,
             "routes": [{"receiver": "nobody", "matchers": ['alertname="Watchdog"']}],
         },
-        "inhibit_rules": inhibit_rules(),
+        "inhibit_rules": inhibit_rules(catalogue),
         "receivers": [
             {"name": "webhook", "webhook_configs": [{"url": receiver_url, "send_resolved": True}]},
             {"name": "nobody"},
@@ -142,13 +139,13 @@ def render_alertmanager(receiver_url: str, *, group_interval: str = "1s", repeat
     return _HEADER.format(what="alertmanager") + _dump(document)
 
 
-def inhibit_rules() -> list[dict[str, list[str]]]:
-    """A prediction is not worth a message once it came true."""
+def inhibit_rules(catalogue: Catalogue) -> list[dict[str, list[str]]]:
+    """A prediction is not worth a message once it came true, for the same series."""
     return [
         {
             "source_matchers": [f'{KIND}="{THRESHOLD}"'],
             "target_matchers": [f'{KIND}="{PREDICTION}"'],
-            "equal": list(SAME_THING),
+            "equal": series_labels(catalogue),
         }
     ]
 
@@ -169,7 +166,7 @@ def _labels(query: Query, severity: str, kind: str) -> dict[str, str]:
 def _subject(query: Query) -> str:
     """The query and what tells its series apart, "node_disk_usage of node-2 /data"."""
     return f"{query.name}{{{{ with $labels.instance }}}} of {{{{ . }}}}{{{{ end }}}}" + "".join(
-        f"{{{{ with $labels.{name} }}}} {{{{ . }}}}{{{{ end }}}}" for name in _PARTS
+        f"{{{{ with $labels.{name} }}}} {{{{ . }}}}{{{{ end }}}}" for name in PARTS
     )
 
 
