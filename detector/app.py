@@ -76,6 +76,14 @@ catalogue = load_catalogue()
 app = create_app(catalogue)
 
 
+def shared_catalogue() -> Catalogue:
+    """The catalogue, with the broker's Redis as the store of all workers where its settings name no other."""
+    settings, broker = catalogue.settings, str(app.conf.broker_url)
+    if settings.redis or settings.state_dir or not broker.startswith(("redis://", "rediss://", "unix://")):
+        return catalogue
+    return catalogue.model_copy(update={"settings": settings.model_copy(update={"redis": broker})})
+
+
 @setup_logging.connect
 def _set_up_logging(loglevel: Any = None, **_: Any) -> None:
     from detector.logs import configure_logging
@@ -86,7 +94,9 @@ def _set_up_logging(loglevel: Any = None, **_: Any) -> None:
 
 @beat_init.connect
 def _remove_stale_groups(**_: Any) -> None:
-    from detector.run import remove_stale_groups
+    from detector.groups import Groups
+    from detector.run import build_store
     from detector.sink import PushgatewaySink
 
-    remove_stale_groups(PushgatewaySink(catalogue.settings.pushgateways), catalogue)
+    shared = shared_catalogue()
+    Groups(build_store(shared), shared).tidy([PushgatewaySink(shared.settings.pushgateways)])

@@ -31,7 +31,8 @@ task_send_sent_event = True
 worker_send_task_events = True
 
 task_acks_late = True
-task_acks_on_failure_or_timeout = True
+task_acks_on_failure = True
+task_acks_on_timeout = True
 # A task that kills its worker must not come back for ever.
 task_reject_on_worker_lost = False
 task_soft_time_limit = 240
@@ -39,8 +40,11 @@ task_time_limit = 300
 
 worker_prefetch_multiplier = 1
 worker_cancel_long_running_tasks_on_connection_loss = True
-worker_max_tasks_per_child = 100
-worker_max_memory_per_child = 400_000  # KiB
+# A child keeps what it read and learned of every query: one that is replaced reads and fits all of it again, which
+# takes as long as several cycles. So there is no limit on its tasks (100 would be three cycles of thirty queries), and
+# one on its memory for a leak alone. Measured: 90 MiB empty, 490 MiB with the 31 queries and 193 series of `day_trade`,
+# so 2 MiB a series; 600 series a child stay below. More: `celery worker --max-memory-per-child KIB`.
+worker_max_memory_per_child = 1_500_000  # KiB
 worker_soft_shutdown_timeout = 60
 worker_enable_soft_shutdown_on_idle = True
 worker_hijack_root_logger = False

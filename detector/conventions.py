@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 from detector.catalogue.durations import format_duration
@@ -25,6 +26,8 @@ STATE = "state"
 RESERVED_LABELS = frozenset({"job", FOR, SHARD, HORIZON, QUANTILE, ALERT, SEVERITY, STATE})
 """Labels with a meaning of our own: a source label of that name is published as `exported_…`."""
 EXPORTED = "exported_"
+ESCAPED = "U__"
+"""How a name begins that stands for one with other characters."""
 
 STATES = ("ok", "insufficient_history", "no_data", "stale", "not_skilful", "error")
 """The values of the label `state`; for each series exactly one of them is 1."""
@@ -68,6 +71,10 @@ FORECAST_ALERT = Metric(
     "forecast_alert",
     "1 while a predicted breach should alert, after hold and hysteresis; else 0.",
     (FOR, ALERT, SEVERITY),
+)
+ALERT_HORIZON = Metric(
+    "forecast_alert_horizon_seconds",
+    "Horizon within which a breach was judged for the alert: its own, or with a young history the longest there is.",
 )
 ANOMALY_SCORE = Metric("anomaly_score", "How unusual the newest point is; 1 is the threshold of an anomaly.")
 FORECAST_STATE = Metric(
@@ -129,6 +136,7 @@ PUSHED = (
     BREACH_PROBABILITY,
     TIME_TO_BREACH,
     FORECAST_ALERT,
+    ALERT_HORIZON,
     ANOMALY_SCORE,
     FORECAST_STATE,
     GENERATED,
@@ -188,29 +196,62 @@ OWN = (
 METRICS: Mapping[str, Metric] = {metric.name: metric for metric in (*PUSHED, *OWN)}
 
 
+def escaped_label(name: str) -> str:
+    """A label name in the letters, digits and underscores that every Prometheus and Pushgateway takes.
+
+    Others get `U__` in front, each `_` doubled and each other character as `_<hex>_`: Prometheus' own escaping of UTF-8
+    names. A name that looks escaped, or is reserved (`__…`), is escaped as well, so that two names never meet.
+
+    >>> [escaped_label(name) for name in ("instance", "my.label", "3d", "größe", "U__x")]
+    ['instance', 'U__my_2e_label', 'U___33_d', 'U__gr_f6__df_e', 'U__U____x']
+    """
+    if LABEL_NAME.fullmatch(name) and not name.startswith((ESCAPED, "__")):
+        return name
+    return ESCAPED + "".join(_escaped_letter(letter, place) for place, letter in enumerate(name))
+
+
+def _escaped_letter(letter: str, place: int) -> str:
+    if letter == "_":
+        return "__"
+    plain = letter.isascii() and (letter.isalpha() or (letter.isdigit() and place > 0))
+    return letter if plain else f"_{ord(letter):x}_"
+
+
+def unescaped_label(name: str) -> str:
+    """Undo `escaped_label`."""
+    if not name.startswith(ESCAPED):
+        return name
+    text = name.removeprefix(ESCAPED)
+    return _ESCAPED_LETTER.sub(lambda match: chr(int(match[1], 16)) if match[1] else "_", text)
+
+
+_ESCAPED_LETTER = re.compile(r"_([0-9a-f]*)_")
+
+
+@lru_cache(maxsize=4096)
 def exported_label(name: str) -> str:
     """The name under which a source label is published.
 
     Reserved names, and names that already look like a renamed one, get `exported_` in front: two different
-    source labels never meet under one name.
+    source labels never meet under one name. What is no name in the text format is escaped.
 
-    >>> [exported_label(name) for name in ("instance", "job", "exported_job")]
-    ['instance', 'exported_job', 'exported_exported_job']
+    >>> [exported_label(name) for name in ("instance", "job", "exported_job", "k8s.pod")]
+    ['instance', 'exported_job', 'exported_exported_job', 'U__k8s_2e_pod']
     """
     bare = name
     while bare.startswith(EXPORTED):
         bare = bare.removeprefix(EXPORTED)
-    return EXPORTED + name if bare in RESERVED_LABELS else name
+    return EXPORTED + name if bare in RESERVED_LABELS else escaped_label(name)
 
 
 def source_label(name: str) -> str:
     """The source's name of a published label: undoes `exported_label`."""
     shorter = name.removeprefix(EXPORTED)
-    return shorter if name.startswith(EXPORTED) and exported_label(shorter) == name else name
+    return shorter if name.startswith(EXPORTED) and exported_label(shorter) == name else unescaped_label(name)
 
 
 def published_labels(labels: Mapping[str, str]) -> dict[str, str]:
-    """A source series' labels as they are published: without `__name__`, reserved names renamed.
+    """A source series' labels as they are published: without `__name__`, reserved names renamed, odd ones escaped.
 
     >>> published_labels({"__name__": "up", "job": "node", "instance": "a:9100"})
     {'exported_job': 'node', 'instance': 'a:9100'}

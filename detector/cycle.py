@@ -143,6 +143,7 @@ def samples(result: CycleResult) -> Iterator[Sample]:
         own = {**base, **names.published_labels(labels)}
         yield names.FORECAST_STATE, {**own, names.STATE: str(state)}, 1.0
         yield from _alert(query, own, result.decisions[row].firing)
+        yield from _alert_horizon(result, row, own)
         if state in FORECAST:
             yield from _forecast(result, row, own)
             yield from _quality(result, row, own)
@@ -156,6 +157,14 @@ def _alert(query: Query, own: dict[str, str], firing: bool) -> Iterator[Sample]:
     if query.alert is not None:
         named = {names.ALERT: query.alert.name, names.SEVERITY: query.alert.severity}
         yield names.FORECAST_ALERT, {**own, **named}, float(firing)
+
+
+def _alert_horizon(result: CycleResult, row: int, own: dict[str, str]) -> Iterator[Sample]:
+    """A value and not a label: it grows with a young history, and the labels of an alert must not change."""
+    if result.query.alert is not None and result.probability is not None:
+        [at] = alert_columns(result.query, result.probability[row : row + 1])
+        if at >= 0:
+            yield names.ALERT_HORIZON, own, float(result.query.horizons[at])
 
 
 def _forecast(result: CycleResult, row: int, own: dict[str, str]) -> Iterator[Sample]:

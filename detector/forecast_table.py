@@ -37,6 +37,8 @@ _MARKS, _PLAIN_MARKS = "▁▂▃▄▅▆▇█", "_.-~=+*#"
 _ERRORS = "detector.forecast_table"
 _ASCII = {"–": "-", "…": ".."}
 _LIKELY, _POSSIBLE = 0.8, 0.2
+YOUNGER = 0.99
+"""A history under this share of another is told to be shorter."""
 
 
 @dataclass(frozen=True)
@@ -82,13 +84,23 @@ def _heading(forecast: FrameForecast) -> list[Text]:
     zone = ZoneInfo(subject.timezone) if subject.timezone else datetime.now(UTC).astimezone().tzinfo
     end = datetime.fromtimestamp(frame.end, zone)
     common = split_common(frame.labels)[0] if frame.n > 1 else frame.labels[0]
-    history = span_text(frame.T * frame.step)
-    facts = [f"{frame.n} series", f"{history} of history at step {format_duration(frame.step)}"]
+    facts = [f"{frame.n} series", f"{_history_text(frame)} at step {format_duration(frame.step)}"]
     facts += [f"now is {end:%a %Y-%m-%d %H:%M %Z}"] + ([labels_text(common)] if common else [])
     lines = [Text(subject.name or "forecast", style="bold"), Text("  ".join(facts), style="dim")]
     if subject.name != subject.expr:
         lines.insert(1, Text(subject.expr, style="dim"))
     return lines
+
+
+def _history_text(frame: WatchedFrame) -> str:
+    """How much past was found, from the first point of each series on, and how much was asked for where it is more."""
+    there = np.isfinite(frame.values)
+    spans = np.where(there.any(axis=1), frame.T - there.argmax(axis=1), 0) * frame.step
+    shortest, longest = (span_text(float(one)) for one in (spans.min(), spans.max()))
+    found = longest if spans.min() >= YOUNGER * spans.max() else f"{shortest} to {longest}"
+    asked = frame.T * frame.step
+    wanted = f" (asked for: {span_text(asked)})" if spans.max() < YOUNGER * asked else ""
+    return f"{found} of history{wanted}"
 
 
 def _table(forecast: FrameForecast, rows: list[int], *, wide: bool, plain: bool) -> Table:

@@ -70,8 +70,14 @@ def configure_logging(
     root.handlers[:] = [handler]
     root.setLevel(level)
     logging.captureWarnings(True)
-    for noisy in ("urllib3", "prometheus_api_client", "matplotlib"):
+    for noisy in ("prometheus_api_client", "matplotlib"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    silence_retries()
+
+
+def silence_retries() -> None:
+    """Keep urllib3 from telling each attempt: the worker tells once what came of them all."""
+    logging.getLogger("urllib3").setLevel(logging.ERROR)
 
 
 def _without_secrets(_: Any, __: str, event: Event) -> Event:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,7 @@ from detector.cycle import QUANTILES, CycleResult, alert_chance, error_kind, fai
 from detector.errors import DetectorError, SinkError, SourceUnavailable, StateError, TooManySeries
 from detector.fitting import Fittings, MakeForecaster, make_forecaster, select_at_horizons
 from detector.frame import SeriesFrame
+from detector.groups import Groups
 from detector.interfaces import ForecasterLike, HistoryLike, Source
 from detector.outcomes import Outcomes
 from detector.scorekeeper import Scorekeeper, Standing
@@ -76,6 +77,7 @@ class Worker:
         self.sinks = list(sinks)
         self._fittings = Fittings(catalogue.settings.refit, forecaster)
         self._scores = Scorekeeper(store)
+        self._groups = Groups(store, catalogue)
         self._registers: dict[str, bytes] = {}
 
     def run_slot(self, slot: int, queries: Sequence[str] | None = None) -> list[CycleResult]:
@@ -98,27 +100,34 @@ class Worker:
         query = self.catalogue.query(name)
         result = CycleResult(query, slot, shard)
         register = self._load(query, shard, result)
-        if register.slot > slot and register.as_of(slot, query.every).slot >= 0:
+        if _is_past(register, query, slot):
             result.superseded = True
             return result
         register = register.as_of(slot, query.every, policy_of(query))
+        decided: tuple[Register, Standing] | None = None
         try:
             if outage is not None:
                 raise outage
-            decided, standing = self._compute(result, register)
+            found = self._compute(result, register)
             result.body = render_samples(samples(result))
+            decided = found
         except Exception as error:
             result.error = self._explain(result, error)
             result.body = render_samples(failure_samples(result, register))
-        else:
-            self._save(decided, standing, result)
-        self.publish(result)
+        with self._alone(query, shard):
+            result.superseded = self._is_overtaken(query, shard, slot)
+            if decided is not None and not result.superseded:
+                self._save(*decided, result)
+            self.publish(result)
         self.telemetry.record(result, self._fittings.refits.get(name, 0))
         return result
 
     def publish(self, result: CycleResult) -> None:
-        """Push a result's body as its whole group; what went wrong is left in ``result.push_error``."""
-        result.push_error = None
+        """Push a result's body as its whole group; what went wrong is left in ``result.push_error``.
+
+        The log tells a failure once, however often the push of a result is repeated, and when it went through.
+        """
+        before, result.push_error = result.push_error, None
         if not self.sinks or result.superseded:
             return
         with _timed(result, "push"):
@@ -126,21 +135,32 @@ class Worker:
                 self._push(result.group, result.body)
             except SinkError as error:
                 result.push_error = error
-                log.error(str(error), extra={**_fields(result), "error": error_kind(error)})
+        if result.push_error is None:
+            if before is not None:
+                log.info("pushed after all", extra=_fields(result))
+        elif str(result.push_error) != str(before):
+            log.error(str(result.push_error), extra={**_fields(result), "error": error_kind(result.push_error)})
         self.telemetry.pushed(result.query.name, ok=result.push_error is None)
 
     def flush(self) -> None:
         """Save the history read so far, so that a restart fetches only the gap."""
         self._history.flush()
 
-    def publish_telemetry(self, worker: str = ONE_SHARD) -> None:
+    def publish_telemetry(self, process: str = ONE_SHARD) -> None:
         """Push the worker's own metrics as a group of their own; the queries' pushes tell of a gateway that fails."""
         try:
-            self._push({names.SHARD: f"worker-{worker}"}, self.telemetry.body())
+            self._push({names.SHARD: f"worker-{self._groups.owner}-{process}"}, self.telemetry.body())
         except SinkError as error:
             log.debug("own metrics were not pushed: %s", error)
+        self.tidy()
+
+    def tidy(self) -> None:
+        """Delete from the gateways, now and then, what this catalogue's workers left there."""
+        self._groups.tidy(self.sinks)
 
     def _push(self, group: dict[str, str], body: bytes) -> None:
+        if self.sinks:
+            self._groups.note(group)
         for sink in self.sinks:
             sink.push(group, body)
 
@@ -225,6 +245,24 @@ class Worker:
             kept = self._registers.get(key)
             return Register.from_bytes(kept) if kept is not None else Register()
 
+    @contextmanager
+    def _alone(self, query: Query, shard: str) -> Iterator[None]:
+        """Keep other workers of the same store from publishing the same query and shard meanwhile."""
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(self._store.exclusive(f"publish/{query.name}/{shard}"))
+            except StateError as error:
+                log.debug("published without a lock: %s", error, extra={"metric_type": query.name, "shard": shard})
+            yield
+
+    def _is_overtaken(self, query: Query, shard: str, slot: int) -> bool:
+        """Whether another worker has published a later slot while this one was computed."""
+        try:
+            data = self._store.load(register_key(query.name, shard))
+            return data is not None and _is_past(Register.from_bytes(data), query, slot)
+        except (StateError, ValueError):  # told when it was loaded
+            return False
+
     def _save(self, register: Register, standing: Standing, result: CycleResult) -> None:
         query, shard, at = result.query, result.shard, column_of(result.query, result.slot)
         key, data = register_key(query.name, shard), register.to_bytes()
@@ -244,6 +282,11 @@ def policy_of(query: Query) -> Policy | None:
 def register_key(query: str, shard: str) -> str:
     """Where the alerts of one query and shard are kept in the store."""
     return f"alerts/{query}/{shard}"
+
+
+def _is_past(register: Register, query: Query, slot: int) -> bool:
+    """Whether a later slot was decided; one so far ahead that the clock was set back does not count."""
+    return register.slot > slot and register.as_of(slot, query.every).slot >= 0
 
 
 def _decided(

@@ -165,6 +165,8 @@ def _grid(series: list[Any], start: int, end: int, step: int) -> NDArray[np.floa
         return values
     times, numbers = _columns(series)
     places = (times - start) / step
+    if not np.isfinite(places).all():
+        raise ValueError("a point has no time")
     columns = np.rint(places)
     if not np.all(np.abs(places - columns) < SLIP) or columns.min() < 0 or columns.max() >= T:
         raise ValueError(f"a point is off the grid from {start} to {end} every {step}s")

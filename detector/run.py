@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from detector.clock import Clock, WallClock, due_at, slot_at
-from detector.conventions import FOR, JOB
+from detector.conventions import JOB
 
 if TYPE_CHECKING:
     from detector.catalogue import Catalogue
@@ -122,6 +122,10 @@ class ForgetfulStore:
         own = {key for key, data in self._own.items() if data is not None and key.startswith(prefix)}
         return sorted(behind | own)
 
+    def exclusive(self, name: str) -> contextlib.AbstractContextManager[None]:
+        """Keep nobody out: nothing is changed."""
+        return contextlib.nullcontext()
+
 
 def run_once(worker: Worker, clock: Clock | None = None) -> list[CycleResult]:
     """One cycle of every query, at the slot it has now."""
@@ -144,27 +148,17 @@ def run_forever(
         worker.flush()
 
 
-def delete_groups(sink: Sink, chosen: Callable[[dict[str, str]], bool] = lambda group: True) -> list[dict[str, str]]:
-    """Delete the worker's groups that are chosen (all of them) and return them.
+def delete_groups(sink: Sink) -> list[dict[str, str]]:
+    """Delete every group of every worker and return them.
 
     Raises:
         SinkError: no gateway can be reached, or one refuses.
     """
-    deleted = [group for group in sink.groups(JOB) if chosen(group)]
+    deleted = sink.groups(JOB)
     for group in deleted:
         sink.delete(group)
         log.info("deleted a group from the gateway", extra={"group": str(group)})
     return deleted
-
-
-def remove_stale_groups(sink: Sink, catalogue: Catalogue) -> None:
-    """Delete the groups of queries that are no longer in the catalogue; a gateway that fails is logged."""
-    from detector.errors import SinkError
-
-    try:
-        delete_groups(sink, lambda group: FOR in group and group[FOR] not in catalogue.queries)
-    except SinkError as error:
-        log.warning("groups of removed queries could not be deleted: %s", error)
 
 
 @contextlib.contextmanager
@@ -220,8 +214,7 @@ def failures(results: Sequence[CycleResult]) -> list[str]:
 def _run_slots(worker: Worker, stop: threading.Event, clock: Clock, on_cycle: OnCycle | None) -> None:
     done: dict[int, int] = {}
     _say_what_runs(worker)
-    for sink in worker.sinks:
-        remove_stale_groups(sink, worker.catalogue)
+    worker.tidy()
     while not stop.is_set():
         results = []
         for every in _paces(worker):

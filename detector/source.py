@@ -7,7 +7,7 @@ The queries go through `prometheus_api_client`; the session under it is ours: it
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
@@ -31,7 +31,11 @@ if TYPE_CHECKING:
 
 POINTS_PER_REQUEST = 10_000
 """Prometheus answers at most 11,000 points a series."""
+FIRST_POINTS = 240
+"""A long range begins with so many points: their size tells how many fit into the next request."""
 MAX_BODY_BYTES = 256 << 20
+BODY_SHARE = 4
+"""Requests are cut for answers of this part of what is allowed: reading one takes several times its size of memory."""
 RETRIES = 2
 YEAR_SECONDS = 365 * 86400
 """A year as Prometheus counts it in durations."""
@@ -51,6 +55,7 @@ class PrometheusSource:
         self._http = HttpClient(endpoint, "Prometheus", failures, retries=RETRIES, max_body_bytes=max_body_bytes)
         self._session = _QuerySession(self._http)
         self._max_series = max_series
+        self._max_body_bytes = max_body_bytes
         self._library: PrometheusConnect | None = None
 
     @property
@@ -73,7 +78,7 @@ class PrometheusSource:
         are gaps.
         """
         first, last = start // step * step, end // step * step
-        chunks = [self._range_once(expr, a, b, step) for a, b in chunk_ranges(first, last, step, POINTS_PER_REQUEST)]
+        chunks = self._chunks(expr, first, last, step)
         if len(chunks) < 2:
             return chunks[0] if chunks else SeriesFrame.empty(first, step)
         frame = merge_frames(chunks)
@@ -116,6 +121,31 @@ class PrometheusSource:
         except SourceError:
             return False
 
+    def _chunks(self, expr: str, first: int, last: int, step: int) -> list[SeriesFrame]:
+        """The range in pieces, in order, each of them so short that its answer should fit.
+
+        The newest piece is read first: the series that are there now say how large the others will be.
+        """
+        points = FIRST_POINTS if (last - first) // step >= 2 * FIRST_POINTS else POINTS_PER_REQUEST
+        chunks: list[SeriesFrame] = []
+        clock: int | None = None
+        while last >= first:
+            begin = max(first, last - (points - 1) * step)
+            try:
+                chunk = self._range_once(expr, begin, last, step)
+            except ResponseTooLarge:
+                if begin == last:
+                    raise
+                points = (1 + (last - begin) // step) // 2
+                continue
+            clock = clock if chunks else self._session.now
+            chunks.append(chunk)
+            room = self._max_body_bytes // BODY_SHARE * chunk.T // max(1, self._session.size)
+            points = max(1, min(POINTS_PER_REQUEST, room))
+            last = begin - step
+        self._session.now = clock or self._session.now
+        return chunks[::-1]
+
     def _range_once(self, expr: str, start: int, end: int, step: int) -> SeriesFrame:
         first, last = (datetime.fromtimestamp(seconds, UTC) for seconds in (start, end))
         data = self._connect().custom_query_range(expr, first, last, str(step))
@@ -134,16 +164,6 @@ class PrometheusSource:
 
             self._library = PrometheusConnect(self.url, session=self._session)
         return self._library
-
-
-def chunk_ranges(start: int, end: int, step: int, points: int) -> Iterator[tuple[int, int]]:
-    """Cut [start, end] into consecutive ranges of at most `points` steps, ends included.
-
-    >>> list(chunk_ranges(0, 240, 60, 2))
-    [(0, 60), (120, 180), (240, 240)]
-    """
-    for first in range(start, end + 1, points * step):
-        yield first, min(end, first + (points - 1) * step)
 
 
 class _Envelope:
@@ -167,9 +187,12 @@ class _QuerySession:
     def __init__(self, http: HttpClient) -> None:
         self._http = http
         self.now: int | None = None
+        self.size = 0
+        """Bytes of the last answer."""
 
     def request(self, method: str, url: str, params: Mapping[str, Any] | None = None, **_: Any) -> _Envelope:
         answer = self._http.exchange(method, url.removeprefix(self._http.url), params=params)
+        self.size = len(answer.body)
         self.now = _date(answer.headers.get("Date")) or self.now
         expr = str(params["query"]) if params and "query" in params else None
         try:

@@ -12,6 +12,7 @@ import io
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import quote, unquote
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 MAGIC = b"detector-state-1"
 SUFFIX = ".state"
+LOCK_SECONDS = 60
+"""A lock lasts at most so long: as long as a push to a gateway that hangs."""
 FILE_NAME_BYTES = 255
 """The longest file name of the common file systems."""
 REBUILD = "delete it: the worker rebuilds it from Prometheus"
@@ -46,6 +49,9 @@ class Store(Protocol):
 
     def keys(self, prefix: str = "") -> list[str]:
         """Every key that begins with the prefix, sorted."""
+
+    def exclusive(self, name: str) -> AbstractContextManager[None]:
+        """Keep other processes that share the store out while it lasts. Raises StateError where that takes too long."""
 
 
 def pack(header: Mapping[str, Any], **arrays: NDArray[Any]) -> bytes:
@@ -95,6 +101,10 @@ class MemoryStore:
     def keys(self, prefix: str = "") -> list[str]:
         """Every key that begins with the prefix, sorted."""
         return sorted(key for key in self._data if key.startswith(prefix))
+
+    def exclusive(self, name: str) -> AbstractContextManager[None]:
+        """Nobody shares this store."""
+        return contextlib.nullcontext()
 
 
 class FileStore:
@@ -154,6 +164,10 @@ class FileStore:
         except OSError as error:
             raise StateError(f"cannot list state directory {root}: {error.strerror or error}") from error
         return sorted(key for key in found if key.startswith(prefix))
+
+    def exclusive(self, name: str) -> AbstractContextManager[None]:
+        """Keep nobody out: a directory is one worker's; a fleet shares Redis."""
+        return contextlib.nullcontext()
 
     def _folder(self, folder: str) -> Path:
         names = (_safe(part) for part in folder.split("/"))  # a folder never looks like a file of ours
@@ -217,6 +231,21 @@ class RedisStore:
         with _redis_errors("list keys"):
             found = {bytes(name).decode(errors="surrogateescape") for name in self._client.scan_iter(pattern, 1000)}
         return sorted(name.removeprefix(self.prefix) for name in found)
+
+    @contextlib.contextmanager
+    def exclusive(self, name: str) -> Iterator[None]:
+        """Hold a lock in Redis; one that its process left behind ends by itself."""
+        import redis
+
+        lock = self._client.lock(f"{self.prefix}lock:{name}", timeout=LOCK_SECONDS, blocking_timeout=LOCK_SECONDS / 2)
+        with _redis_errors(f"lock {name!r}"):
+            if not lock.acquire():
+                raise StateError(f"{name!r} in Redis is locked by another process for too long")
+        try:
+            yield
+        finally:
+            with contextlib.suppress(redis.RedisError, OSError):  # it has ended by itself
+                lock.release()
 
     def _name(self, key: str) -> bytes:
         return (self.prefix + key).encode(errors="surrogateescape")

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from celery.signals import worker_process_shutdown, worker_shutdown
 
-from detector.app import EXPIRES_SHARE, app, catalogue
+from detector.app import EXPIRES_SHARE, app, catalogue, shared_catalogue
 from detector.clock import WallClock, slot_at
 from detector.errors import SinkError
+from detector.run import build_worker, place_of
 
 if TYPE_CHECKING:
     import redis
@@ -30,15 +31,22 @@ _serial = threading.Lock()
 @app.task(name="detector.tasks.forecast_query")
 def forecast_query(query: str, slot: int | None = None) -> None:
     """Compute every shard of a query at a slot (the one that has begun last)."""
-    every = catalogue.query(query).every
-    slot = slot_at(WallClock().now(), every) if slot is None else slot
-    forecast_shard.apply_async((query, ONE_SHARD, slot), expires=EXPIRES_SHARE * every)
+    every, now = catalogue.query(query).every, WallClock().now()
+    slot = slot_at(now, every) if slot is None else slot
+    left = seconds_left(slot, every, now)
+    if left > 0:
+        forecast_shard.apply_async((query, ONE_SHARD, slot), expires=left)
+    else:
+        _say_expired(query, ONE_SHARD, slot)
 
 
 @app.task(name="detector.tasks.forecast_shard", bind=True, max_retries=None)
 def forecast_shard(self: Any, query: str, shard: str, slot: int) -> None:
-    """Compute and publish one shard at one slot; of all that try, one does."""
+    """Compute and publish one shard at one slot; of all that try, one does, and none once the slot is over."""
     every = catalogue.query(query).every
+    if seconds_left(slot, every, WallClock().now()) <= 0:
+        _say_expired(query, shard, slot)
+        return
     if not _claim(query, shard, slot, every, self.request.id):
         log.debug("another worker has this slot", extra={"metric_type": query, "shard": shard, "slot": slot})
         return
@@ -49,16 +57,24 @@ def forecast_shard(self: Any, query: str, shard: str, slot: int) -> None:
         raise self.retry(exc=result.push_error, countdown=PUSH_RETRY_SECONDS)
 
 
+def seconds_left(slot: int, every: int, now: float) -> float:
+    """How long work on a slot may still begin; however it was queued, never past the slot's own end.
+
+    >>> seconds_left(600, 60, 610.0), seconds_left(600, 60, 660.0)
+    (44.0, -6.0)
+    """
+    return slot + EXPIRES_SHARE * every - now
+
+
+def _say_expired(query: str, shard: str, slot: int) -> None:
+    log.warning("the workers are late: a slot was skipped", extra={"metric_type": query, "shard": shard, "slot": slot})
+    worker().telemetry.missed(query, 1)
+
+
 @lru_cache(maxsize=1)
 def worker() -> Worker:
     """This process' worker, built when it has its first task (after a fork, so that no connection is shared)."""
-    from detector.run import build_worker
-
-    settings = catalogue.settings
-    broker = str(app.conf.broker_url)
-    if not settings.redis and not settings.state_dir and broker.startswith(("redis://", "rediss://", "unix://")):
-        settings = settings.model_copy(update={"redis": broker})  # what all workers share
-    return build_worker(catalogue.model_copy(update={"settings": settings}))
+    return build_worker(shared_catalogue())
 
 
 @worker_process_shutdown.connect
@@ -79,7 +95,7 @@ def _claim(query: str, shard: str, slot: int, every: int, owner: str) -> bool:
         return True
     from redis import RedisError
 
-    key = f"lock:{query}:{shard}:{slot}"
+    key = f"lock:{place_of(catalogue.settings.prometheus.url)}:{query}:{shard}:{slot}"
     try:
         if client.set(key, owner, nx=True, ex=every):
             return True

@@ -79,13 +79,25 @@ def test_the_settings_are_those_that_survive_a_half_open_redis():
     }
     assert settings.broker_connection_max_retries is None
     assert settings.task_acks_late
-    assert settings.task_acks_on_failure_or_timeout
+    assert settings.task_acks_on_failure and settings.task_acks_on_timeout
     assert not settings.task_reject_on_worker_lost
     assert settings.worker_prefetch_multiplier == 1
     assert (settings.task_soft_time_limit, settings.task_time_limit) == (240, 300)
     assert settings.task_ignore_result
     assert settings.accept_content == ["json"]
     assert settings.beat_max_loop_interval == 5
+    assert not hasattr(settings, "worker_max_tasks_per_child")  # a new child would read and fit everything again
+    assert settings.worker_max_memory_per_child == 1_500_000
+
+
+def test_work_on_a_slot_begins_within_it_however_long_its_tasks_were_queued():
+    from detector.tasks import forecast_query, forecast_shard, seconds_left
+
+    assert seconds_left(600, 60, 602.0) == 52.0  # what is left, not 0.9 of the interval once more
+    assert seconds_left(600, 60, 655.0) < 0
+    past = int(time.time()) // 60 * 60 - 60
+    forecast_query.run("ml_ensemble_accuracy", past)  # neither asks a broker nor a Prometheus: there is none
+    forecast_shard.run("ml_ensemble_accuracy", "0", past)
 
 
 def test_a_slot_is_due_once_and_soon_after_it_began():

@@ -24,7 +24,10 @@ from detector.conventions import (
 DOCUMENT = Path(__file__).parent.parent / "docs" / "published-metrics.md"
 
 stems = st.sampled_from([*sorted(RESERVED_LABELS), "instance", "model", "exported", "jobs"])
-label_names = st.builds(lambda times, stem: EXPORTED * times + stem, st.integers(0, 3), stems)
+odd = st.text("aeU_.2é ", min_size=1, max_size=7) | st.sampled_from(
+    ["my.label", "U__my_2e_label", "3d", "__x", "größe"]
+)
+label_names = st.builds(lambda times, stem: EXPORTED * times + stem, st.integers(0, 3), stems | odd)
 
 
 @given(st.dictionaries(label_names, st.text(min_size=1, max_size=3), max_size=8))
@@ -32,6 +35,7 @@ def test_renaming_never_lets_two_labels_meet_and_leaves_no_reserved_name(labels:
     published = published_labels(labels)
     assert len(published) == len(labels)
     assert not RESERVED_LABELS & set(published)
+    assert all(LABEL_NAME.fullmatch(name) and not name.startswith("__") for name in published)
     assert {source_label(name): value for name, value in published.items()} == labels
 
 

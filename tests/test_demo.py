@@ -88,7 +88,7 @@ def test_nothing_but_the_two_is_about_to_break_its_objective() -> None:
     [
         ("It is expected above 90% in about 1d 2h 3m 4s (median); the probability within 7d is 99%.", 93784.0),
         ("It is expected above 90% in about 45.5s (median); the probability within 7d is 99%.", 45.5),
-        ("It is expected above 90% at a time that cannot be told, the median lies beyond 7d; the …", None),
+        ("It is expected above 90% at a time that cannot be told, the median lies beyond the forecast; the …", None),
     ],
 )
 def test_the_time_to_the_breach_is_read_from_the_text_of_the_alert(text: str, seconds: float | None) -> None:
@@ -152,6 +152,10 @@ def test_once_foretells_both_breaches_within_a_minute_and_leaves_nothing_behind(
         assert abs(int(told[2])) <= 25
     assert re.search(r"ensemble accuracy falls under 93 % in about [\d.]+ h \(.*\), P = [01]\.\d\d", output)
     assert "no predictive alert for the healthy rest; 31 queries forecast" in output
+    last_picture = output[output.index("detector demo   seed 7") :]
+    assert "Ctrl-C ends it" not in last_picture  # it has ended, and there is nothing left to open
+    assert "http://" not in last_picture
+    assert "The servers are stopped." in last_picture
     drawn = picture.read_text()
     assert drawn.startswith("<svg")
     assert "NodeDiskForecast" in drawn

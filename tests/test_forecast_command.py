@@ -61,6 +61,13 @@ def test_a_pipe_gets_plain_text_with_one_line_a_series(failing_platform: str) ->
     assert "13 more series" in done.stdout
 
 
+def test_it_tells_how_much_history_was_found_not_how_much_was_asked_for(failing_platform: str) -> None:
+    done = run("ml_ensemble_accuracy", "--url", failing_platform, "--window", "35d")
+    assert re.search(r"1 series  1[45] d( \d+ h)? of history \(asked for: 35 d\) at step 1m", done.stdout), done.stdout
+    done = run("ml_ensemble_accuracy", "--url", failing_platform, "--window", "7d")
+    assert "1 series  7 d of history at step 1m" in done.stdout
+
+
 def test_the_accuracy_is_named_with_all_its_labels(failing_platform: str) -> None:
     done = run("ml_ensemble_accuracy", "--url", failing_platform, "--horizon", "7d")
     assert done.returncode == 0, done.stderr

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -173,6 +175,37 @@ queries:
     done = run("check-config", str(mine), "--against", server.url)
     assert done.exit_code == 1
     assert "parse error" in done.output
+
+
+def test_check_config_says_how_much_history_there_is(
+    prometheus: object, pushgateway: Pushgateway, tmp_path: Path
+) -> None:
+    server = gauges(prometheus, pushgateway, "young 1\n")
+    mine = tmp_path / "mine.yaml"
+    mine.write_text(f"""\
+settings: {{prometheus: "{server.url}"}}
+queries:
+  old: {{expr: vector(1), unit: count, history: 35d}}
+  weeks: {{expr: "vector(1) and vector(time()) > {time.time() - 20 * 86400:.0f}", unit: count, history: 35d}}
+  hours: {{expr: "vector(1) and vector(time()) > {time.time() - 3 * 3600:.0f}", unit: count, history: 35d}}
+  week: {{expr: "vector(1) and vector(time()) > {time.time() - 9 * 86400:.0f}", unit: count, history: 35d}}
+  young: {{expr: young, unit: count, history: 14d}}
+""")
+    catalogue = load_catalogue(mine)
+    report = check_against(catalogue, PrometheusSource(catalogue.settings.prometheus))
+    ages = {name: finding.history or 0 for name, finding in report.findings.items()}
+    assert ages["old"] == 35 * 86400
+    assert ages["weeks"] == pytest.approx(20 * 86400, abs=600)
+    assert ages["hours"] == pytest.approx(3 * 3600, abs=600)
+    assert ages["young"] < 600
+    remarks = {name: "; ".join(finding.remarks) for name, finding in report.findings.items()}
+    assert remarks["old"] == ""
+    assert remarks["weeks"] == "less history than asked for"
+    assert remarks["week"] == "no weekly season before 14d of history"
+    assert re.match("nothing is forecast further ahead than [23]h", remarks["hours"])
+    done = run("check-config", str(mine), "--against", server.url)
+    assert re.search("old .* 35d of 35d", done.output) and re.search("weeks .* (19|20)d of 35d", done.output)
+    assert "1 queries ok, 4 to look at" in done.output
 
 
 def test_check_config_shows_what_will_run() -> None:

@@ -137,6 +137,7 @@ def test_a_cycle_publishes_exactly_this():
         [
             "anomaly_score{" + one.format("") + "} 0.0",
             'detector_query_series{for="accuracy"} 1.0',
+            'forecast_alert_horizon_seconds{for="accuracy",instance="a"} 86400.0',
             'forecast_alert{alert="AccuracyForecast",for="accuracy",instance="a",severity="warning"} 0.0',
             *(
                 f'forecast_breach_probability{{for="accuracy",horizon="{h}",instance="a"}} {1 - 0.95!r}'
@@ -506,3 +507,4 @@ def test_with_a_young_history_the_alert_uses_the_longest_horizon_that_is_known()
     assert np.isfinite(result.probability[0]).tolist() == [True, False, False]
     assert result.probability[0, 0] >= 0.8
     assert alert_in(body(sink)) == "1.0"
+    assert 'forecast_alert_horizon_seconds{for="accuracy",instance="young"} 3600.0\n' in body(sink)

@@ -32,12 +32,13 @@ def exposition(
     valid_until: float,
     eta: float = 6 * 3600,
     probability: float = 0.92,
+    decided_on: int | None = None,
 ) -> bytes:
     """What the worker pushes about one series, as far as the rules read it."""
     assert query.alert
     own = {names.FOR: query.name}
     series = own | names.published_labels(source)
-    horizon = {names.HORIZON: names.horizon_label(query.alert_horizon)}
+    horizon = {names.HORIZON: names.horizon_label(decided_on or query.alert_horizon)}
     decision = {names.ALERT: query.alert.name, names.SEVERITY: query.alert.severity}
     samples = [
         (names.BREACH_PROBABILITY, series | horizon, probability),
@@ -45,6 +46,7 @@ def exposition(
         (names.TIME_TO_BREACH, series | {names.QUANTILE: "0.1"}, eta / 2),
         (names.FORECAST_ALERT, series | decision, alert),
         (names.VALID_UNTIL, own, valid_until),
+        *([(names.ALERT_HORIZON, series, decided_on)] if decided_on else []),
     ]
     families = {metric.name: Family.of(metric) for metric, _, _ in samples}
     for metric, labels, value in samples:
@@ -69,12 +71,14 @@ def scraped(gateway: Pushgateway, query: Query, body: bytes) -> list[dict[str, s
     return found
 
 
-def expected_alert(query: Query, source: Mapping[str, str], when: str, odds: str = "92%") -> dict[str, Any]:
+def expected_alert(
+    query: Query, source: Mapping[str, str], when: str, odds: str = "92%", within: str = ""
+) -> dict[str, Any]:
     assert query.alert and query.threshold
     units = {"percent": "%", "seconds": " s", "count": ""}
     level = f"{100 * query.threshold:g}%" if query.unit == "ratio" else f"{query.threshold:g}{units[query.unit]}"
     beyond = ("above " if query.breach_above else "below ") + level
-    horizon = names.horizon_label(query.alert_horizon)
+    horizon = within or names.horizon_label(query.alert_horizon)
     whom = {"service": query.service, "team": query.team, "channel": query.channel}
     thing = " ".join(
         source[name] for name in ("instance", "model", "mountpoint", "queue", "source", "dataset") if name in source
@@ -137,10 +141,22 @@ def test_a_prediction_without_a_median_time_says_so(pushgateway: Pushgateway, tm
     loaded = load_catalogue("day_trade")
     query = loaded.query("ml_ensemble_accuracy")
     body = exposition(query, SOURCE, alert=1, valid_until=ALIVE, eta=math.inf, probability=0.4567)
-    when = "at a time that cannot be told, the median lies beyond 7d"
+    when = "at a time that cannot be told, the median lies beyond the forecast"
     expected = [expected_alert(query, SOURCE, when, "45.67%")]
     series = scraped(pushgateway, query, body)
     promtool(tmp_path, render_rules(loaded), [case("+Inf", series, "EnsembleAccuracyForecast", expected)])
+
+
+@pytest.mark.parametrize(("decided_on", "within"), [(3600, "1h"), (86400, "24h"), (7 * 86400, "7d"), (None, "7d")])
+def test_a_prediction_names_the_horizon_that_was_decided_on_and_its_labels_do_not(
+    decided_on: int | None, within: str, pushgateway: Pushgateway, tmp_path: Path
+) -> None:
+    loaded = load_catalogue("day_trade")
+    query = loaded.query("node_disk_usage")
+    body = exposition(query, SOURCE, alert=1, valid_until=ALIVE, decided_on=decided_on)
+    expected = [expected_alert(query, SOURCE, "in about 6h 0m 0s (median)", within=within)]
+    series = scraped(pushgateway, query, body)
+    promtool(tmp_path, render_rules(loaded), [case("horizon", series, "NodeDiskForecast", expected)])
 
 
 @pytest.mark.parametrize(
@@ -214,7 +230,7 @@ def test_text_of_the_catalogue_is_no_template(tmp_path: Path) -> None:
 
 
 def test_alertmanager_silences_a_prediction_that_came_true_and_no_other(alertmanager: Any) -> None:
-    server = alertmanager(render_alertmanager("http://127.0.0.1:1/"))
+    server = alertmanager(render_alertmanager(load_catalogue("day_trade"), "http://127.0.0.1:1/"))
     facts = {"for": "node_disk_usage", "instance": "db-0", "job": "node"}
     alerts = [
         {"alertname": "HighDiskUsage", "kind": "threshold", "mountpoint": "/data", **facts},
@@ -236,6 +252,39 @@ def test_alertmanager_silences_a_prediction_that_came_true_and_no_other(alertman
     }
 
 
+SHOPS = """
+queries:
+  baskets:
+    expr: sum by (namespace, pod, shop, severity) (baskets{lane!="express"})
+    unit: count
+    objective: {below: 9}
+    threshold_alert: {name: ManyBaskets, severity: critical}
+    alert: {name: ManyBasketsForecast}
+"""
+
+
+def test_labels_that_only_the_catalogue_knows_tell_series_apart_too(alertmanager: Any) -> None:
+    text = render_alertmanager(parse_catalogue(SHOPS, "shops.yaml"), "http://127.0.0.1:1/")
+    [rule] = yaml.safe_load(text)["inhibit_rules"]
+    assert {"pod", "namespace", "device", "mountpoint", "shop", "lane"} <= set(rule["equal"])
+    assert not {"severity", "kind", "alertname"} & set(rule["equal"])
+    server = alertmanager(text)
+    fact = {"alertname": "ManyBaskets", "kind": "threshold", "severity": "critical"}
+    prediction = {"alertname": "ManyBasketsForecast", "kind": "prediction", "severity": "warning"}
+    here = {"for": "baskets", "namespace": "prod", "pod": "till-1", "shop": "north"}
+    alerts = [fact | here, *(prediction | here | other for other in ({}, {"pod": "till-2"}, {"shop": "south"}))]
+    url = f"{server.url}/api/v2/alerts"
+    requests.post(url, json=[{"labels": labels} for labels in alerts], timeout=5).raise_for_status()
+
+    def suppressed() -> list[tuple[str, str]] | None:
+        found = [(one["labels"], one["status"]["state"]) for one in requests.get(url, timeout=5).json()]
+        if len(found) < 4 or any(state == "unprocessed" for _, state in found):
+            return None
+        return [(labels["pod"], labels["shop"]) for labels, state in found if state == "suppressed"]
+
+    assert wait_until(suppressed, within=20, what="every alert to be routed") == [("till-1", "north")]
+
+
 def test_rendering_from_the_command_line_writes_a_file(tmp_path: Path) -> None:
     from typer.testing import CliRunner
 
@@ -246,6 +295,6 @@ def test_rendering_from_the_command_line_writes_a_file(tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     assert out.read_text() == render_rules(load_catalogue("node_exporter"))
     shown = CliRunner().invoke(app, ["render", "alertmanager", "--receiver", "http://me/"])
-    assert shown.stdout == render_alertmanager("http://me/")
+    assert shown.stdout == render_alertmanager(load_catalogue("day_trade"), "http://me/")
     assert CliRunner().invoke(app, ["render", "rules", "-c", "none.yaml"]).exit_code == 2
     assert CliRunner().invoke(app, ["render", "rules", "-o", str(tmp_path / "no" / "f")]).exit_code == 2

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import collections
+import io
 import json
 import os
 import signal
@@ -13,17 +15,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
-from detector.catalogue import Catalogue, parse_catalogue
+from detector.catalogue import Catalogue, load_catalogue, parse_catalogue
 from detector.child import free_port
 from detector.frame import SeriesFrame
 from detector.history import History
 from detector.pipeline import Worker
-from detector.run import build_worker, exit_code, remove_stale_groups, run_forever, run_once
+from detector.run import build_worker, exit_code, run_forever, run_once
 from detector.servers import Prometheus, Pushgateway, wait_until
 from detector.sink import PushgatewaySink
 from detector.source import PrometheusSource
 from detector.store import FileStore
+from detector.table import results_table
 from tests.misbehaving import Behaviour, Loopback
 
 HEADER = """
@@ -53,6 +57,7 @@ def write_catalogue(
     for name, expr in queries.items():
         text += QUERY.format(name=name, expr=expr) + (ALERT if name.startswith("alerting") else "")
     path = tmp_path / "catalogue.yaml"
+    path.parent.mkdir(exist_ok=True)
     path.write_text(text)
     return path
 
@@ -152,6 +157,29 @@ def test_bad_queries_say_why_and_the_others_go_on(server: Prometheus, pushgatewa
     assert 'detector_query_error{for="broken",instance="",job="detector",kind="query_rejected",shard="0"} 1' in text
 
 
+def answer(labels: list[dict[str, str]], start: int, end: int) -> bytes:
+    """What a Prometheus says of steady series, every minute."""
+    points = [[second, "50"] for second in range(start, end + 1, 60)]
+    result = [{"metric": one, "values": points} for one in labels]
+    return json.dumps({"status": "success", "data": {"resultType": "matrix", "result": result}}).encode()
+
+
+def test_label_names_that_the_gateway_does_not_take_are_escaped_and_stay_apart(
+    pushgateway: Pushgateway, tmp_path: Path
+) -> None:
+    labels = [{"my.label": "a"}, {"my_label": "a"}, {"U__my_2e_label": "a"}, {"größe": "東京"}]  # as Prometheus 3 may
+    slot = 1_790_000_040 // 60 * 60
+    newest, older = answer(labels, slot - 3600, slot), answer(labels, slot - 20 * 3600, slot - 4 * 3600)
+    with Loopback([Behaviour(200, newest), Behaviour(200, older)]) as server:
+        path = write_catalogue(tmp_path, {"alerting": "load"}, server.url, pushgateway.url)
+        [result] = build_worker(load(path)).run_slot(slot)
+    assert result.failure is None
+    text = pushed(pushgateway)
+    for own in ('U__my_2e_label="a"', 'my_label="a"', 'U__U____my__2e__label="a"', 'U__gr_f6__df_e="東京"'):
+        states = [line for line in text.splitlines() if line.startswith("forecast_state{") and own in line]
+        assert len(states) == 1, own
+
+
 def test_with_prometheus_down_it_says_so_and_leaves_with_3(pushgateway: Pushgateway, tmp_path: Path) -> None:
     nobody = f"http://127.0.0.1:{free_port()}"
     path = write_catalogue(tmp_path, {"a": DAILY, "b": DAILY}, nobody, pushgateway.url)
@@ -188,21 +216,24 @@ def test_a_wrong_catalogue_leaves_with_2_and_names_the_line(tmp_path: Path) -> N
     assert "query 'daily', key 'colour'" in done.stderr
 
 
-def test_purge_deletes_every_group_and_a_start_those_of_removed_queries(
+def test_purge_deletes_every_group_and_a_start_those_of_its_own_removed_queries(
     server: Prometheus, pushgateway: Pushgateway, tmp_path: Path
 ) -> None:
-    sink = PushgatewaySink(
-        load(write_catalogue(tmp_path, {"a": DAILY}, server.url, pushgateway.url)).settings.pushgateways
-    )
     path = write_catalogue(tmp_path, {"daily": DAILY, "removed": DAILY}, server.url, pushgateway.url)
-    worker = build_worker(load(path))
-    run_once(worker)
-    worker.publish_telemetry()
+    mine = load_catalogue(path)
+    sink = PushgatewaySink(mine.settings.pushgateways)
+    other = write_catalogue(tmp_path / "other", {"others": DAILY}, server.url, pushgateway.url)
+    for catalogue in (mine, load_catalogue(other)):
+        worker = build_worker(catalogue)
+        run_once(worker)
+        worker.publish_telemetry()
     path = write_catalogue(tmp_path, {"daily": DAILY}, server.url, pushgateway.url)
-    remove_stale_groups(sink, load(path))
-    assert sink.groups() == [{"for": "daily", "shard": "0"}, {"shard": "worker-0"}]
+    build_worker(load_catalogue(path)).tidy()
+    left = sink.groups()
+    assert [group["for"] for group in left if "for" in group] == ["daily", "others"]
+    assert len([group for group in left if group["shard"].startswith("worker-catalogue-")]) == 2
     done = detector("purge", "--catalogue", str(path))
-    assert "2 groups deleted." in done.stdout
+    assert "4 groups deleted." in done.stdout
     assert sink.groups() == []
 
 
@@ -325,6 +356,35 @@ def test_after_a_clean_stop_a_restart_reads_only_the_gap(server: Prometheus, tmp
     assert (first, last) == (slot + 240 - 60, slot + 600)  # the newest two columns again, and the ten minutes since
 
 
+@pytest.mark.slow
+def test_servers_that_are_down_are_one_line_a_query_and_cycle(tmp_path: Path) -> None:
+    nobody = f"http://127.0.0.1:{free_port()}"
+    path = write_catalogue(tmp_path, {"a": DAILY, "b": DAILY}, nobody, nobody)
+    path.write_text(path.read_text().replace("step: 1m", "step: 15s\n    every: 15s"))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "detector", "run", "--catalogue", str(path)],
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    lines = []
+    assert process.stderr is not None
+    try:
+        for line in process.stderr:
+            lines.append(json.loads(line))
+            if sum(one["message"].startswith("a cycle of") for one in lines) == 2:
+                break
+    finally:
+        process.terminate()
+        process.stderr.close()
+        process.wait(60)
+    assert {one["logger"].partition(".")[0] for one in lines} == {"detector"}
+    errors = [one for one in lines if one["level"] == "ERROR"]
+    told = collections.Counter((one["metric_type"], one["slot"], one["message"]) for one in errors)
+    assert max(told.values()) == 1
+    assert len(errors) == 2 * 2 * 2  # two cycles of two queries: not read, not pushed
+
+
 def test_a_push_that_failed_is_repeated_within_its_slot(
     server: Prometheus, pushgateway: Pushgateway, tmp_path: Path
 ) -> None:
@@ -344,3 +404,42 @@ def test_a_push_that_failed_is_repeated_within_its_slot(
     finally:
         stop.set()
         thread.join(30)
+
+
+def fleet_of(prometheus: Prometheus, gateway: Pushgateway, tmp_path: Path) -> list[Any]:
+    """The results of a query of one series and of one whose series have two long labels."""
+    parts = [
+        f'label_replace(label_replace(vector(1), "instance", "node-{n}.example.net", "", ""), '
+        f'"mountpoint", "/var/lib/{n}", "", "")'
+        for n in range(3)
+    ]
+    fleet = f"({' or '.join(parts)}) * on () group_left () ({FULL})".replace("'", '"')
+    path = write_catalogue(tmp_path, {"daily": DAILY, "alerting_disk_usage": fleet}, prometheus.url, gateway.url)
+    return run_once(build_worker(load(path), sinks=[]))
+
+
+@pytest.mark.parametrize("width", [80, 100, 140, 240])
+def test_the_table_fits_the_terminal_and_breaks_no_word(
+    server: Prometheus, pushgateway: Pushgateway, tmp_path: Path, width: int
+) -> None:
+    results = fleet_of(server, pushgateway, tmp_path)
+    console = Console(width=width, file=io.StringIO())
+    console.print(results_table(results, width))
+    lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    rows = [line for line in lines if "node-" in line]
+    assert max(map(len, lines)) <= width
+    assert len(rows) == 3
+    for n, row in enumerate(rows):
+        assert f"node-{n}.example.net" in row and f"/var/lib/{n}" in row
+        assert "100 % in 24h" in row and "ALERT" in row
+    assert ("instance=" in rows[0]) == (width >= 140)
+    assert ("time to breach" in "\n".join(lines)) == (width == 240)
+
+
+def test_a_label_value_that_looks_like_markup_is_shown_as_it_is(
+    server: Prometheus, pushgateway: Pushgateway, tmp_path: Path
+) -> None:
+    path = write_catalogue(tmp_path, {"odd": f'label_replace({DAILY}, "path", "[/etc]", "", "")'}, server.url)
+    console = Console(width=240, file=io.StringIO())
+    console.print(results_table(run_once(build_worker(load(path), sinks=[])), 240))
+    assert "path=[/etc]" in console.file.getvalue()  # type: ignore[attr-defined]

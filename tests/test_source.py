@@ -33,23 +33,28 @@ from detector.frame import SeriesFrame, merge_frames
 from detector.http import Answer
 from detector.response import decode, loads, parse_instant, parse_matrix
 from detector.servers import Prometheus, find_program, free_port
-from detector.source import PrometheusSource, chunk_ranges
+from detector.source import PrometheusSource
 from tests.misbehaving import Behaviour, Loopback
 
 START = 1_700_000_040 // 60 * 60
 POINTS = 12_000
+MANY, LEFT = 3000, 2000
+"""Of 40 series of `many` one has so many points, the others left before."""
 NASTY = 'C:\\dir "x"\nü{}='
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
-    """Give a Prometheus with a past: two series of `wave` (one with a hole), one nasty label, NaN and Inf."""
+    """Give a Prometheus with a past: `wave` (one of two has a hole), 40 of `many`, one nasty label, NaN and Inf."""
     directory = tmp_path_factory.mktemp("past")
     lines = ["# TYPE wave gauge"]
     for instance in ("a", "b"):
         for i in range(POINTS):
             if instance == "a" or not 5000 <= i < 5100:
                 lines.append(f'wave{{instance="{instance}"}} {wave(instance, i)!r} {START + 60 * i}')
+    lines.append("# TYPE many gauge")
+    for n in range(40):
+        lines += [f'many{{n="{n}"}} {n + i / MANY!r} {START + 60 * i}' for i in range(LEFT if n else MANY)]
     lines += ["# TYPE wave2 gauge", f'wave2{{instance="a"}} 1 {START}', "# TYPE odd gauge"]
     for i, value in enumerate(["1", "NaN", "+Inf", "-Inf", "2"]):
         lines.append(f'odd{{kind="x"}} {value} {START + 60 * i}')
@@ -87,6 +92,21 @@ def test_more_points_than_one_request_may_have_come_as_one_frame(server: Prometh
     hole = np.flatnonzero(np.isnan(frame.values[1]))
     assert 5000 <= hole.min() <= 5005, "Prometheus looks back five minutes at most"
     assert hole.max() == 5099
+
+
+@pytest.mark.parametrize("end", [LEFT, MANY])  # at the end of the whole range all series but one are gone
+def test_a_long_range_of_many_series_is_read_in_answers_under_the_cap(server: Prometheus, end: int) -> None:
+    end = START + 60 * (end - 1)
+    whole = source_of(server.url).range("many", START, end, 60)
+    assert whole.n == 40
+    capped = source_of(server.url, max_body_bytes=200_000).range("many", START, end, 60)
+    assert (capped.start, capped.labels) == (whole.start, whole.labels)
+    np.testing.assert_array_equal(capped.values, whole.values)
+
+
+def test_a_single_moment_that_is_larger_than_the_cap_is_an_error(server: Prometheus) -> None:
+    with pytest.raises(ResponseTooLarge, match="at most 1000 bytes"):
+        source_of(server.url, max_body_bytes=1000).range("many", START, START + 60 * 100, 60)
 
 
 def test_nan_and_infinities_are_gaps(server: Prometheus) -> None:
@@ -380,15 +400,6 @@ def tls_server(cert: Path, key: Path) -> Iterator[str]:
         yield server.url.replace("http:", "https:")
 
 
-@given(st.integers(0, 10**9), st.integers(0, 5000), st.integers(1, 600), st.integers(1, 400))
-def test_chunks_cover_a_range_once_and_none_is_too_long(start: int, columns: int, step: int, points: int) -> None:
-    end = start + columns * step
-    chunks = list(chunk_ranges(start, end, step, points))
-    times = [t for a, b in chunks for t in range(a, b + 1, step)]
-    assert times == list(range(start, end + 1, step))
-    assert all((b - a) // step + 1 <= points for a, b in chunks)
-
-
 @given(st.data())
 def test_chunks_merged_equal_one_fetch(data: st.DataObject) -> None:
     n, T, points = (data.draw(st.integers(0, 4)), data.draw(st.integers(1, 40)), data.draw(st.integers(1, 15)))
@@ -397,7 +408,7 @@ def test_chunks_merged_equal_one_fetch(data: st.DataObject) -> None:
     answer = lambda a, b: parse_matrix(served(table, a, b), a, b, 60)  # noqa: E731
     end = 60 * (T - 1)
     whole = answer(0, end)
-    merged = merge_frames([answer(a, b) for a, b in chunk_ranges(0, end, 60, points)])
+    merged = merge_frames([answer(60 * i, min(end, 60 * (i + points - 1))) for i in range(0, T, points)])
     assert (merged.start, merged.T, merged.labels) == (whole.start, whole.T, whole.labels)
     np.testing.assert_array_equal(merged.values, whole.values)
 

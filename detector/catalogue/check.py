@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
@@ -15,8 +16,15 @@ from detector.errors import ConfigError, Problem, SourceError, SourceUnavailable
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from detector.frame import SeriesFrame
+
 SETTINGS = "settings"
 """Said in place of a URL: the Prometheus of the catalogue itself."""
+
+AGE_POINTS = 100
+"""Evaluations that find out how far back a query reaches: its history to a hundredth, then to a ten-thousandth."""
+SEASON_SECONDS = 14 * 86400
+"""No weekly season is used before so much history is there."""
 
 Verdict = Literal["ok", "warning", "failed"]
 
@@ -26,6 +34,10 @@ class Source(Protocol):
 
     def instant(self, expr: str, at: int | None = None) -> list[tuple[dict[str, str], float]]:
         """Every series of an expression, and its value."""
+        ...
+
+    def range(self, expr: str, start: int, end: int, step: int) -> SeriesFrame:
+        """An expression at every step from start to end."""
         ...
 
     def retention(self) -> int | None:
@@ -38,6 +50,8 @@ class Finding:
     """What one query finds now."""
 
     series: int | None = None
+    history: int | None = None
+    """Seconds since its first point within the history that the query asks for."""
     remarks: list[str] = field(default_factory=list)
     verdict: Verdict = "ok"
 
@@ -89,7 +103,7 @@ def endpoint_at(url: str) -> Endpoint:
 
 
 def check_against(catalogue: Catalogue, source: Source) -> Report:
-    """Run every query once, now.
+    """Run every query once, now, and find out how far back its data reach.
 
     Raises:
     ------
@@ -107,6 +121,8 @@ def _run(query: Query, source: Source, max_series: int) -> Finding:
         finding.series = len(found)
         if query.samples is not None and found and not source.instant(query.samples):
             finding.remark("warning", f"samples {query.samples!r} finds nothing")
+        if found:
+            _remark_history(query, finding, _history_of(query, source))
     except SourceUnavailable:
         raise
     except SourceError as error:
@@ -124,6 +140,42 @@ def _run(query: Query, source: Source, max_series: int) -> Finding:
         low, high = query.data_range
         finding.remark("warning", f"{len(outside)} outside data_range [{low}, {high}], such as {outside[0]:.6g}")
     return finding
+
+
+def _history_of(query: Query, source: Source) -> int:
+    """Seconds from the query's first point to now, as far as its history reaches; a hole in between counts along."""
+    end = int(time.time())
+    start = oldest = end - query.history
+    span = query.history
+    for _ in range(2):
+        step = max(query.step, span // AGE_POINTS)
+        seen = source.range(f"count(\n{query.expr}\n)", start, min(end, start + span), step)
+        there = [bool(column) for column in (seen.values == seen.values).any(axis=0)]  # NaN is a gap
+        absent = there.index(True) - 1 if any(there) else len(there) - 1
+        start, span = max(oldest, seen.start + absent * step), step
+    return query.history if start == oldest else max(0, end - start - span)
+
+
+def _remark_history(query: Query, finding: Finding, seconds: int) -> None:
+    finding.history = seconds
+    if query.history - seconds <= 2 * max(query.step, query.history // AGE_POINTS):
+        return
+    if seconds < max(query.horizons):
+        finding.remark("warning", f"nothing is forecast further ahead than {_span(seconds)}, the history there is")
+    elif seconds < min(SEASON_SECONDS, query.history):
+        finding.remark("warning", f"no weekly season before {format_duration(SEASON_SECONDS)} of history")
+    else:
+        finding.remark("warning", "less history than asked for")
+
+
+def _span(seconds: int) -> str:
+    """A span in its largest whole unit.
+
+    >>> _span(90), _span(9000), _span(200_000)
+    ('1m', '2h', '2d')
+    """
+    size = next((size for size in (86400, 3600, 60) if seconds >= size), 1)
+    return format_duration(seconds // size * size)
 
 
 def _within(value: float, query: Query) -> bool:
@@ -172,6 +224,8 @@ def as_table(catalogue: Catalogue, report: Report | None = None) -> Table:
         cells = [escape(row[heading]) for heading in headings]
         if report is not None:
             finding = report.findings[row["query"]]
+            if finding.history is not None:
+                cells[-1] = f"{_span(finding.history)} of {cells[-1]}"
             colour = {"ok": "green", "warning": "yellow", "failed": "red"}[finding.verdict]
             cells.append("-" if finding.series is None else str(finding.series))
             cells.append(f"[{colour}]{escape('; '.join(finding.remarks) or 'ok')}[/]")

@@ -11,6 +11,7 @@ EPILOG = (
     "Example: detector demo --once --seed 7 --svg demo.svg   "
     "Exit codes: 0 both alerts came in time and were right (--once), or Ctrl-C; 1 they did not, or a server is missing."
 )
+STOPPED = "The servers are stopped. Without --once (`make demo`) they stay up until Ctrl-C."
 
 
 def command(
@@ -41,6 +42,7 @@ def command(
         board = play(screen, seed=seed, once=once)
         for line in board.outcome():
             screen.tell(line)
+        screen.tell(STOPPED)
     except KeyboardInterrupt:
         screen.tell("stopped")
         if once:

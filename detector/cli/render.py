@@ -33,7 +33,7 @@ def command(
     from detector.render.rules import render_alertmanager, render_rules
 
     loaded = load_catalogue(catalogue)
-    text = render_rules(loaded) if what is What.rules else render_alertmanager(receiver)
+    text = render_rules(loaded) if what is What.rules else render_alertmanager(loaded, receiver)
     if out is None:
         typer.echo(text, nl=False)
         return

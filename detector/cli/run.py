@@ -65,7 +65,7 @@ def command(
 
         console = Console()
         console = console if console.is_terminal else Console(width=200)
-        console.print(results_table(results))
+        console.print(results_table(results, console.width))
     for problem in run.failures(results):
         typer.echo(problem, err=True)
     raise typer.Exit(run.exit_code(results))

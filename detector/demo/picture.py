@@ -66,15 +66,21 @@ class Row:
         return bool(self.result.decisions) and self.result.decisions[self.index].firing
 
 
-def picture(board: Board, stage: Stage, seconds: float, width: int, height: int | None) -> RenderableType:
-    """All of it, in `width` columns and `height` lines (None: as many as it takes)."""
+def picture(
+    board: Board, stage: Stage, seconds: float, width: int, height: int | None = None, *, over: bool = False
+) -> RenderableType:
+    """All of it, in `width` columns and `height` lines (None: as many as it takes).
+
+    `over`: the servers are gone, or about to go; there is nothing to open and nothing to stop.
+    """
     from rich.console import Group
 
     healthy = HEALTHY_ROWS if height is None else max(0, min(HEALTHY_ROWS, height - FIXED_LINES))
-    parts: list[RenderableType] = [_head(board, seconds)]
+    parts: list[RenderableType] = [_head(board, seconds, over)]
     if board.results:
         parts.append(forecasts(board, healthy, width))
-    return Group(*parts, _alerts(board), _truth(board), _places(stage))
+    parts += [_alerts(board), _truth(board)]
+    return Group(*parts) if over else Group(*parts, _places(stage))
 
 
 def headline(victim: Victim, result: CycleResult) -> str:
@@ -201,7 +207,7 @@ def _time(row: Row, *, full: bool) -> str:
     return f"{hours_text(median)}\n[not bold dim]{span(early, late)}[/]"
 
 
-def _head(board: Board, seconds: float) -> Group:
+def _head(board: Board, seconds: float, over: bool) -> Group:
     from rich.columns import Columns
     from rich.console import Group
     from rich.progress_bar import ProgressBar
@@ -213,7 +219,8 @@ def _head(board: Board, seconds: float) -> Group:
     done = len(board.current())
     if done >= board.queries:
         slot = max(result.slot for result in board.current())
-        return Group(what.append(f"   forecasts of {_clock(slot)}, a new one every minute   Ctrl-C ends it"))
+        goes_on = "" if over else ", a new one every minute   Ctrl-C ends it"
+        return Group(what.append(f"   forecasts of {_clock(slot)}{goes_on}"))
     bar = ProgressBar(total=board.queries, completed=done, width=40)
     return Group(what, Columns([Text(f"fitting {board.queries} queries"), bar, Text(f"{done} done")]))
 

@@ -22,6 +22,7 @@ from detector.demo.receiver import Delivered, Receiver
 from detector.demo.scene import Scene, choose_scene
 from detector.demo.stage import INTERVAL_SECONDS, Stage, open_stage
 from detector.errors import DetectorError
+from detector.logs import silence_retries
 
 if TYPE_CHECKING:
     from detector.demo.screen import Screen
@@ -133,6 +134,9 @@ def _performance(stage: Stage, board: Board, receiver: Receiver, screen: Screen)
     from detector.source import PrometheusSource
 
     screen.tell(f"servers ready {time.monotonic() - stage.started:.1f} s after their start")
+    if not screen.live_picture:
+        for name, url in stage.urls.items():
+            screen.tell(f"until it ends: {name} {url}")
     return Performance(stage, board, receiver, PrometheusSource(stage.catalogue.settings.prometheus), screen)
 
 
@@ -211,6 +215,7 @@ def _warnings_kept() -> Iterator[collections.deque[str]]:
     root.handlers[:] = [Keeper(logging.WARNING)]
     root.setLevel(logging.WARNING)
     logging.captureWarnings(True)
+    silence_retries()
     try:
         yield kept
     finally:

@@ -67,7 +67,7 @@ class Screen:
         if self._live is not None:
             self._live.stop()
         if self._last is not None:
-            self.console.print(picture(*self._last, self.console.width, None))
+            self.console.print(picture(*self._last, self.console.width, over=True))
 
     def show(self, board: Board, stage: Stage, seconds: float) -> None:
         """The state of things, `seconds` after the start of the servers."""
@@ -101,6 +101,6 @@ class Screen:
         if self._last is None:
             raise ValueError("nothing was shown yet")
         canvas = Console(record=True, width=PICTURE_WIDTH, file=io.StringIO(), force_terminal=True)
-        canvas.print(picture(*self._last, PICTURE_WIDTH, None))
+        canvas.print(picture(*self._last, PICTURE_WIDTH, over=True))
         drawn = canvas.export_svg(title=title, unique_id="demo")
         return re.sub(r"\s*@font-face \{.*?\}", "", drawn, flags=re.DOTALL)

@@ -91,7 +91,7 @@ def _start(
     simulator = stack.enter_context(SimulatorServer(scene.platform))
     pushgateway = stack.enter_context(Pushgateway(directory=scratch / "pushgateway"))
     alertmanager = stack.enter_context(
-        Alertmanager(render_alertmanager(receiver.url), directory=scratch / "alertmanager")
+        Alertmanager(render_alertmanager(catalogue, receiver.url), directory=scratch / "alertmanager")
     )
     rules = scratch / "rules.yml"
     rules.write_text(render_rules(catalogue), encoding="utf-8")

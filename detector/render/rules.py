@@ -15,16 +15,12 @@ import yaml
 from detector import conventions as names
 from detector.catalogue.durations import format_duration
 from detector.catalogue.schema import Catalogue, Query
+from detector.render.labels import PARTS, series_labels
+from detector.verdict import VALID_SLOTS
 
 KIND = "kind"
 PREDICTION, THRESHOLD = "prediction", "threshold"
 """Values of the label `kind`: what Alertmanager tells predictions and facts apart by."""
-
-_PARTS = ("model", "device", "mountpoint", "queue", "source", "dataset", "workflow")
-"""Labels that tell the parts of an instance apart."""
-
-SAME_THING = (names.FOR, "job", "instance", *_PARTS)
-"""Labels that must be equal for a fact to silence a prediction (absent on both sides is equal)."""
 
 _HEADER = "# Rendered by `detector render {what}`: change the catalogue, not this file.\n"
 _UNRESTORED = names.exported_label("job")
@@ -50,7 +46,6 @@ def prediction_rule(query: Query) -> Rule:
     """The alert on the forecast of `query`, which must have one."""
     if query.alert is None or query.threshold is None:
         raise ValueError(f"query {query.name!r} has no alert on its forecast")
-    horizon = names.horizon_label(query.alert_horizon)
     side = "above" if query.breach_above else "below"
     breach = f"{side} {_with_unit(query.threshold, query)}"
     return {
@@ -58,10 +53,13 @@ def prediction_rule(query: Query) -> Rule:
         "expr": prediction_expr(query.name, query.alert.name),
         "labels": _labels(query, query.alert.severity, PREDICTION),
         "annotations": {
-            "summary": f"{_subject(query)} is predicted to go {breach} within {horizon}",
+            "summary": _selector_template()
+            + _within_template(query)
+            + f"{_subject(query)} is predicted to go {breach} within {{{{ $within }}}}",
             "description": _sentence(query)
             + _selector_template()
-            + f"It is expected {breach} {_eta_template(query)}; {_probability_template(horizon)}.",
+            + _within_template(query)
+            + f"It is expected {breach} {_eta_template()}; {_probability_template()}.",
         },
     }
 
@@ -119,7 +117,9 @@ def watchdog_rule() -> Rule:
     }
 
 
-def render_alertmanager(receiver_url: str, *, group_interval: str = "1s", repeat_interval: str = "4h") -> str:
+def render_alertmanager(
+    catalogue: Catalogue, receiver_url: str, *, group_interval: str = "1s", repeat_interval: str = "4h"
+) -> str:
     """A small Alertmanager configuration: everything to one webhook, facts silence predictions."""
     document = {
         "route": {
@@ -130,7 +130,7 @@ def render_alertmanager(receiver_url: str, *, group_interval: str = "1s", repeat
             "repeat_interval": repeat_interval,
             "routes": [{"receiver": "nobody", "matchers": ['alertname="Watchdog"']}],
         },
-        "inhibit_rules": inhibit_rules(),
+        "inhibit_rules": inhibit_rules(catalogue),
         "receivers": [
             {"name": "webhook", "webhook_configs": [{"url": receiver_url, "send_resolved": True}]},
             {"name": "nobody"},
@@ -139,13 +139,13 @@ def render_alertmanager(receiver_url: str, *, group_interval: str = "1s", repeat
     return _HEADER.format(what="alertmanager") + _dump(document)
 
 
-def inhibit_rules() -> list[dict[str, list[str]]]:
-    """A prediction is not worth a message once it came true."""
+def inhibit_rules(catalogue: Catalogue) -> list[dict[str, list[str]]]:
+    """A prediction is not worth a message once it came true, for the same series."""
     return [
         {
             "source_matchers": [f'{KIND}="{THRESHOLD}"'],
             "target_matchers": [f'{KIND}="{PREDICTION}"'],
-            "equal": list(SAME_THING),
+            "equal": series_labels(catalogue),
         }
     ]
 
@@ -166,7 +166,7 @@ def _labels(query: Query, severity: str, kind: str) -> dict[str, str]:
 def _subject(query: Query) -> str:
     """The query and what tells its series apart, "node_disk_usage of node-2 /data"."""
     return f"{query.name}{{{{ with $labels.instance }}}} of {{{{ . }}}}{{{{ end }}}}" + "".join(
-        f"{{{{ with $labels.{name} }}}} {{{{ . }}}}{{{{ end }}}}" for name in _PARTS
+        f"{{{{ with $labels.{name} }}}} {{{{ . }}}}{{{{ end }}}}" for name in PARTS
     )
 
 
@@ -205,21 +205,39 @@ def _selector_template() -> str:
     )
 
 
-def _eta_template(query: Query) -> str:
-    longest = names.horizon_label(max(query.horizons))
+def _within_template(query: Query) -> str:
+    """Template text without output that puts the horizon that was decided on into `$within`.
+
+    With a young history that is a shorter one than the alert's own. A cycle that fails tells none: the last counts.
+    """
+    own = f'{{{{ $within := "{names.horizon_label(query.alert_horizon)}" }}}}'
+    shorter = [seconds for seconds in query.horizons if seconds < query.alert_horizon]
+    if not shorter:
+        return own
+    span = format_duration((VALID_SLOTS + 1) * max(query.every, query.step))
+    asked = f"min(last_over_time({names.ALERT_HORIZON}{{%s}}[{span}]))"
+    chosen = "".join(
+        f'{{{{ if eq $seconds {seconds}.0 }}}}{{{{ $within = "{names.horizon_label(seconds)}" }}}}{{{{ end }}}}'
+        for seconds in shorter
+    )
+    decided = f'{{{{ with printf "{asked}" $match | query }}}}{{{{ $seconds := . | first | value }}}}'
+    return f"{own}{decided}{chosen}{{{{ end }}}}"
+
+
+def _eta_template() -> str:
     median = f'min({names.TIME_TO_BREACH}{{%s{names.QUANTILE}=\\"{names.quantile_label(0.5)}\\"}})'
     return (
         f'{{{{ with printf "{median}" $match | query }}}}{{{{ $eta := . | first | value }}}}'
         f"{{{{ if lt $eta {_NEVER} }}}}in about {{{{ $eta | humanizeDuration }}}} (median)"
-        f"{{{{ else }}}}at a time that cannot be told, the median lies beyond {longest}{{{{ end }}}}"
+        "{{ else }}at a time that cannot be told, the median lies beyond the forecast{{ end }}"
         "{{ else }}at a time not known{{ end }}"
     )
 
 
-def _probability_template(horizon: str) -> str:
-    odds = f'max({names.BREACH_PROBABILITY}{{%s{names.HORIZON}=\\"{horizon}\\"}})'
+def _probability_template() -> str:
+    odds = f'max({names.BREACH_PROBABILITY}{{%s{names.HORIZON}=\\"%s\\"}})'
     return (
-        f'{{{{ with printf "{odds}" $match | query }}}}the probability within {horizon} is '
+        f'{{{{ with printf "{odds}" $match $within | query }}}}the probability within {{{{ $within }}}} is '
         "{{ . | first | value | humanizePercentage }}{{ else }}the probability is not known{{ end }}"
     )
 
