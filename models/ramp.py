@@ -41,6 +41,9 @@ SAMPLE_EVERY = 30 * 60  # the past is looked at this often, in seconds
 SIGNIFICANT = 4.5  # robust standard deviations of the past slopes
 EXCEEDS_PAST = 1.2  # times the 99 % quantile of the past slopes
 SURE_AT = 1.3  # this many times the bar: no doubt left
+# Error of a ramp through its older two thirds in its newest third, over that of one that ended, to be a ramp at all.
+# A growing peak says little at night: it must only not be clearly worse.
+FORETOLD, FORETOLD_SHAPED = 0.75, 2.0
 CANDIDATES = 8  # onsets whose shape is checked per series, best first
 PERSISTS = 5 * DAY  # a ramp goes on for this long on average, or PERSISTS_AGES times its age if that is more
 PERSISTS_AGES = 4.0
@@ -220,7 +223,8 @@ def _best_candidate(
             return None
         length = int(onsets[w])
         line = slope[b, w] * (np.arange(length) + 0.5) * shapes[b, -length:]
-        if _looks_like(d[-length:], line, noise, level=b == 0):
+        limit = FORETOLD if b == 0 else FORETOLD_SHAPED
+        if _looks_like(d[-length:], line, noise, b == 0) and _foretells(d[-length:], shapes[b, -length:], limit):
             return b, w
     return None
 
@@ -278,6 +282,23 @@ def _ended_gain(d: Float, onsets: Index) -> float:
     recovery = num**2 / np.where(ok, den, 1)
     plateau = (num + height * v0[end]) ** 2 / np.where(ok, den + height**2 * n0[end], 1)
     return float(np.where(ok, np.maximum(recovery, plateau), 0).max())
+
+
+def _foretells(d: Float, shape: Float, limit: float) -> bool:
+    """Whether the ramp through the older two thirds of ``d [w]`` foretold the newest third better than if it had ended there.
+
+    ``shape [w]``: what the ramp multiplies. What wanders looks like a ramp afterwards; it does not keep to it.
+    """
+    cut = len(d) - max(len(d) // 3, 2)
+    there = np.isfinite(d)
+    old, new = np.flatnonzero(there[:cut]), cut + np.flatnonzero(there[cut:])
+    weight = shape[new]
+    if weight.sum() <= 0:
+        return False
+    grown = shape * (np.arange(len(d)) + 0.5)
+    slope = (d[old] * grown[old]).sum() / max((grown[old] ** 2).sum(), 1e-30)
+    on, ended = np.abs(d[new] - slope * grown[new]), np.abs(d[new] - slope * cut * shape[new])
+    return bool((on * weight).sum() < limit * (ended * weight).sum())
 
 
 def _looks_like(d: Float, line: Float, noise: float, level: bool) -> bool:
