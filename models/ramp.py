@@ -285,7 +285,7 @@ def _ended_gain(d: Float, onsets: Index) -> float:
 
 
 def _foretells(d: Float, shape: Float, limit: float) -> bool:
-    """Whether the ramp through the older two thirds of ``d [w]`` foretold the newest third better than if it had ended there.
+    """Whether the ramp through the older two thirds of ``d [w]`` foretold the newest third better than its end would.
 
     ``shape [w]``: what the ramp multiplies. What wanders looks like a ramp afterwards; it does not keep to it.
     """
