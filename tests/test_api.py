@@ -218,7 +218,7 @@ def test_the_horizons_are_those_of_the_catalogue_up_to_the_one_asked_for() -> No
 def test_another_threshold_is_another_question_to_the_same_forecast() -> None:
     forecast = daily().forecast("24h", objective={"below": 80})
     never, surely = forecast.breach(), forecast.breach(55)
-    assert (never.probability_24h == 0).all()
+    assert (never.probability_24h < 0.02).all(), "no path and no day of the past goes there: hardly ever"
     assert never.time_to_breach_p50.isna().all()
     assert (surely.probability_24h > 0.95).all()
     assert (forecast.breach(45, above=False).probability_24h > 0.95).all()
