@@ -6,7 +6,7 @@ are learned from the origins of the backtest, where what came after is known, fo
 pooled over the series, and shrunk to what holds elsewhere while examples are few. (Platt, 1999, Probabilistic outputs;
 Ranjan & Gneiting, 2010, Combining probability forecasts.)
 
-Shapes: n series, K paths, C past origins, T columns, H cells, A anchors: horizons at which the coefficients are learned.
+Shapes: n series, K paths, C past origins, T columns, H cells, A anchors: horizons that have coefficients.
 """
 
 from __future__ import annotations
@@ -172,9 +172,7 @@ def base_rates(y: Float, threshold: float, above: bool, run: int, ahead: Index) 
 
 
 @njit(cache=True)
-def first_crossing(
-    centre: Array32, residual: Array32, threshold: float, above: bool, run: int, narrow: int
-) -> int:
+def first_crossing(centre: Array32, residual: Array32, threshold: float, above: bool, run: int, narrow: int) -> int:
     """First cell in which a path breaks its threshold, H if none does: where a run of ``run`` cells begins in the first
     ``narrow`` cells (of one step each), the cell itself beyond.
     """
@@ -186,6 +184,25 @@ def first_crossing(
         if beyond and (h >= narrow or held >= run):
             return h if h >= narrow else h - run + 1
     return len(residual)
+
+
+@njit(cache=True)
+def _counted(first: Index, beyond: NDArray[np.bool_], begin: int, run: int, reach: int) -> tuple[Index, Index]:
+    """Of the columns before each one ``[T + 1]``: how many were followed by a breach within ``reach``, and how many
+    had none yet and are old enough to tell; ``first, beyond`` as of :func:`next_breach`.
+    """
+    T = len(beyond)
+    hits, chances = np.zeros(T + 1, np.int64), np.zeros(T + 1, np.int64)
+    for t in range(T):
+        known = begin <= t < T - reach and not beyond[t]
+        chances[t + 1] = chances[t] + known
+        hits[t + 1] = hits[t] + (known and first[t + 1] + run - 1 <= t + reach)
+    return hits, chances
+
+
+@njit(cache=True)
+def _log_odds(share: float) -> float:
+    return float(np.log(share / (1 - share)))
 
 
 @njit(cache=True)
@@ -218,34 +235,25 @@ def _ask(
         if asked[c]:
             for j in range(K):
                 crossing[c, j] = first_crossing(centre[c], residual[j], threshold, above, run, narrow)
-    hits, chances = np.zeros(T + 1, np.int64), np.zeros(T + 1, np.int64)
     for a in range(A):
         reach = ahead[a]
-        for t in range(T):
-            known = begin <= t < T - reach and not beyond[t]
-            chances[t + 1] = chances[t] + known
-            hits[t + 1] = hits[t] + (known and first[t + 1] + run - 1 <= t + reach)
+        hits, chances = _counted(first, beyond, begin, run, reach)
         before = rows
         for c in range(C):
             o = at[c]
-            if not asked[c] or o + reach > T:
-                continue
-            count = crossed = 0
-            for j in range(K):
-                if origins[j] > 0 and abs(origins[j] - o) >= reach:
-                    count += 1
-                    crossed += crossing[c, j] <= anchors[a]
-            if count < FEWEST_PATHS:
+            apart = (origins > 0) & (np.abs(origins - o) >= reach)
+            count = apart.sum()
+            if not asked[c] or o + reach > T or count < FEWEST_PATHS:
                 continue
             low, high = max(0, o - 1 - reach), min(T, o - 1 + reach)
             free = chances[T] - (chances[high] - chances[low])
             hit = hits[T] - (hits[high] - hits[low])
             windows = max(1.0, free / reach)
             base = ((hit / free if free else 0.5) * windows + 0.5) / (windows + 1.0)
-            share = (crossed + 0.5) / (count + 1.0)
+            crossed = (apart & (crossing[c] <= anchors[a])).sum()
             out[rows, 0] = a
-            out[rows, 1] = np.log(share / (1 - share))
-            out[rows, 2] = np.log(base / (1 - base))
+            out[rows, 1] = _log_odds((crossed + 0.5) / (count + 1.0))
+            out[rows, 2] = _log_odds(base)
             out[rows, 3] = first[o] + run - 1 <= o - 1 + reach
             out[rows, 5] = o + reach
             rows += 1

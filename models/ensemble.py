@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
 
 from models.base import Array32, Fitted, Member, Origins
 from models.panel import Float, Index, Panel

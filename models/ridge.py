@@ -125,7 +125,8 @@ class Ridge(Member):
             centre = float(there.mean()) if there.size and self.view != "seasonal" else 0.0
             size = float(np.sqrt(((there - centre) ** 2).mean())) if there.size else 0.0
             scale = np.array([centre, size if size > 0 else 1.0, low, high])
-        return (z - scale[0]) / scale[1], scale
+        standard: Float = (z - scale[0]) / scale[1]
+        return standard, scale
 
     def _predict(self, panel: Panel, fitted: Fitted, origins: Origins, rows: NDArray[np.int64], out: Array32) -> None:
         for i in rows:
@@ -175,7 +176,7 @@ def _solve(z: Float, lags: NDArray[np.int64], penalty: float) -> Float:
     for j in range(L):
         gram[j, j] += penalty * rows + 1e-3
     gram[L, L] += 1e-3
-    return np.linalg.solve(gram, right)
+    return np.linalg.solve(gram, right).astype(np.float64)
 
 
 def _learn(z: Float, lags: NDArray[np.int64], penalty: float, widest: int) -> Float:
