@@ -137,7 +137,7 @@ class Ridge(Member):
             if not len(lags) or not np.isfinite(coefficients[0, 0]) or (self.view == "logs" and scale[3] <= 0):
                 continue
             z, _ = self._view(panel, int(i), scale)
-            middle = panel.T - (panel.T - int(panel.first[i])) // 2
+            middle = panel.T - int(np.isfinite(z).sum()) // 2  # where the view's older half ends
             _recurse(z, lags, coefficients, origins[i], middle, panel.T, out[i])
             self._restore(panel, int(i), scale, origins[i], out[i])
 
