@@ -23,9 +23,8 @@ from models.grid import MINUTE, Grid, nested_grid, uniform_grid, within_history
 from models.library import CALM, RESTLESS_MEMORY, PathLibrary, build_library
 from models.panel import Float, Index, Panel, coarsen, lengths_table, make_panel, row_centre
 from models.paths import Forecast
-from models.profile_level import half_width
 from models.ramp import Ramp, RampReference, find_ramps, fit_reference, profile_between, ramp_paths, shapes_of
-from models.recursions import exponential_mean, from_profile, profile_of
+from models.recursions import cycle_mean, exponential_mean, from_profile
 from models.seasons import find_seasons
 from models.window import find_windows
 
@@ -383,8 +382,8 @@ def _deviations(panel: Panel) -> Float:
     for i, season in enumerate(panel.season(0)):
         y = panel.values[i]
         if season and panel.T - panel.first[i] > 2 * season:
-            half = half_width(int(season))
-            expected = y - from_profile(y, profile_of(y, int(season), PROFILE_SHARE, half), int(season), half)
+            # Not smoothed: where the profile is steep, a smooth one would lend its slope to the noise.
+            expected = y - from_profile(y, cycle_mean(y, int(season), PROFILE_SHARE), int(season), 0)
         else:
             expected = np.concatenate([[np.nan], y[:-1]])
         out[i] = panel.observed[i] - expected
