@@ -272,10 +272,18 @@ def regress(rows: Float) -> Float:
         return b
     X = np.column_stack([np.ones(len(rows)), rows[:, 1], rows[:, 2]])
     y, w = rows[:, 3], rows[:, 4]
+
+    def likelihood(b: Float) -> float:
+        z = X @ b
+        return float(w @ (y * z - np.logaddexp(0, z)) - PRIOR_STRENGTH / 2 * ((b - PRIOR) ** 2).sum())
+
     for _ in range(ROUNDS):
         p = expit(X @ b)
         gradient = X.T @ (w * (y - p)) - PRIOR_STRENGTH * (b - PRIOR)
         curvature = (X * (w * p * (1 - p))[:, None]).T @ X + PRIOR_STRENGTH * np.eye(3)
-        b = b + np.linalg.solve(curvature, gradient)
+        move = np.linalg.solve(curvature, gradient)
+        while likelihood(b + move) < likelihood(b) and np.abs(move).max() > 1e-9:
+            move /= 2  # a whole step may overshoot, and never come back
+        b = b + move
     b[1:] = np.maximum(b[1:], LEAST_SLOPE)
     return b
