@@ -55,14 +55,12 @@ Extremes = Callable[[bool, int], list[Array32] | None]
 class Calibrator:
     """Coefficients for any question about the series whose ``past`` it is given; each question is learned once.
 
-    ``ends, starts [n]``: unix seconds of the last and of the first column of each series; ``step`` in seconds;
-    ``steps [H]``: end of each cell in steps; ``lifts(above, run)``: what turns a path into the extremes of wide cells.
+    ``ends [n]``: unix seconds of the last column of each series; ``steps [H]``: end of each cell in steps;
+    ``lifts(above, run)``: what turns a path into the extremes of wide cells.
     """
 
     past: list[Past]
-    starts: Index
     ends: Index
-    step: int
     steps: Index
     lifts: Extremes
     _learned: dict[tuple[bytes, bool, int], Float] = field(default_factory=dict, repr=False)
@@ -89,9 +87,8 @@ class Calibrator:
             residual = one.residual if lifts is None else one.residual + lifts[i]
             limit = float(thresholds[i]) - one.level
             found = _ask(one.y, one.centre, one.at, residual, one.origins, limit, above, run, narrow, anchors, ahead)
-            known_at = self.starts[i] + (found[:, 5] - 1) * self.step
-            parts.append(np.column_stack([found, known_at]))
-        table = np.concatenate(parts) if parts else np.empty((0, 7))
+            parts.append(np.column_stack([found, np.full(len(found), self.ends[i])]))
+        table = np.concatenate(parts) if parts else np.empty((0, 6))
         out = np.tile(PRIOR, (n, len(anchors), 1))
         moments = np.unique(self.ends)
         if len(moments) > MOMENTS:
@@ -99,7 +96,8 @@ class Calibrator:
         group = np.searchsorted(moments, self.ends, side="right") - 1
         for g, moment in enumerate(moments):
             for a in range(len(anchors)):
-                out[group == g, a] = regress(table[(table[:, 6] <= moment) & (table[:, 0] == a)])
+                # Errors and base rates are of all of a series: it teaches none that ended before it.
+                out[group == g, a] = regress(table[(table[:, 5] <= moment) & (table[:, 0] == a)])
         return out
 
 
@@ -219,9 +217,9 @@ def _ask(
     anchors: Index,
     ahead: Index,
 ) -> Float:
-    """Examples of one series, rows of (anchor, logit of share, logit of base rate, outcome, weight, column known)."""
+    """Examples of one series, rows of (anchor, logit of share, logit of base rate, outcome, weight)."""
     T, K, C, A = len(y), len(residual), len(at), len(anchors)
-    out = np.empty((C * A, 6))
+    out = np.empty((C * A, 5))
     rows = 0
     begin = 0
     while begin < T and not np.isfinite(y[begin]):
@@ -255,7 +253,6 @@ def _ask(
             out[rows, 1] = _log_odds((crossed + 0.5) / (count + 1.0))
             out[rows, 2] = _log_odds(base)
             out[rows, 3] = first[o] + run - 1 <= o - 1 + reach
-            out[rows, 5] = o + reach
             rows += 1
         for r in range(before, rows):  # overlapping windows: so many are independent
             out[r, 4] = min(1.0, max(1.0, chances[T] / reach) / (rows - before))

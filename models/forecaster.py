@@ -221,7 +221,7 @@ class Forecaster:
             parts = lifts(above, run)
             return None if parts is None else [row for part in parts for row in part]
 
-        return Calibrator(self._past, starts, ends, self.step, self.grid.ends, of_series)
+        return Calibrator(self._past, ends, self.grid.ends, of_series)
 
     def _reach(self) -> Float:
         """How far each series may be forecast: as far as it has a history, in seconds."""
