@@ -216,16 +216,15 @@ def slow_profile(panel, values, reach, i, position, origin, season, cycles):
 
 
 @pytest.mark.parametrize("which", [0, 1])
-@pytest.mark.parametrize("wide", [False, True])
-def test_a_profile_is_the_trimmed_mean_of_past_cycles_at_the_same_phase(which, wide):
+def test_a_profile_is_the_trimmed_mean_of_past_cycles_at_the_same_phase(which):
     values = np.random.default_rng(1).normal(size=(2, 288 * 15))
     values[0, :900], values[1, 3000:3100] = NAN, NAN
     panel = panel_of(values, 300)
-    smooth, reach = panel.hourly if wide else panel.smoothed
+    smooth, reach = panel.hourly
     season = panel.seasons[which]
     origins = np.array([700, 2900, panel.T])
     positions = origins[:, None] + np.array([-40, -3, -1, 0, 1, 50, 288, 2100])
-    got = profile_at(panel, positions, origins, which, wide)
+    got = profile_at(panel, positions, origins, which)
     for i in range(2):
         for k, o in enumerate(origins):
             for j, p in enumerate(positions[k]):
