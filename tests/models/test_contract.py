@@ -282,6 +282,22 @@ def test_the_order_and_the_number_of_series_do_not_matter(monkeypatch):
     assert_same(fc, outcome(forecast(y, step=STEP, horizon=30)), tolerance=1e-6)
 
 
+def test_a_series_without_a_past_changes_nothing_for_the_others():
+    y = series(4, planted=ramp(T, 12 * DAY, 0.1)) * np.array([[1.0], [10.0], [0.1], [1.0]])
+    limits = np.array([58.0, 620.0, 5.2, 61.0])
+    want = Forecaster(step=STEP, horizon=3 * 86400).fit(y, start=0).forecast()
+    nothing, short = np.full((1, T), NAN), np.where(np.arange(T) < T - 9, NAN, y[:1])
+    more = np.concatenate([nothing, y[:2], short, nothing, y[2:]])
+    got = Forecaster(step=STEP, horizon=3 * 86400).fit(more, start=0).forecast()
+    own, rows = np.full(7, 7.0), [1, 2, 5, 6]
+    own[rows] = limits
+    np.testing.assert_allclose(got.quantile(QUANTILES)[rows], want.quantile(QUANTILES), rtol=1e-5)
+    for run in (1, 3):
+        np.testing.assert_allclose(
+            got.breach(own, run=run).chance[rows], want.breach(limits, run=run).chance, atol=1e-3
+        )
+
+
 def test_the_same_seed_gives_the_same_forecast_to_the_last_bit():
     y = series(3, planted=ramp(T, 14 * DAY, 0.4))
     first, second = (outcome(forecast(y, step=STEP, horizon=30, seed=5)) for _ in range(2))
