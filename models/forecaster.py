@@ -8,7 +8,6 @@ the series' own past. Where a ramp is under way, a share of the paths follows th
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -134,7 +133,9 @@ class Forecaster:
         self._values = np.concatenate([self._values, new], axis=1)[:, -T:]
         self._start = self._start + k * self.step
         if self._scorer is not None and self._scores is not None:
-            self._scorer = copy.deepcopy(self._scorer)  # a copy of this forecaster may go on from the same state
+            self._scorer = AnomalyScorer.from_arrays(
+                self._scorer.to_arrays()
+            )  # a copy of this forecaster may go on from the same state
             self._scores = self._scores.then(self._scorer.run(new), T)
         return self
 
