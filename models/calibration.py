@@ -115,7 +115,7 @@ def anchor_cells(cells: int) -> Index:
     """Cells at which coefficients are learned: evenly spread over the logarithm of the horizon, the last included.
 
     >>> anchor_cells(288)
-    array([ 11,  26,  60, 130, 287])
+    array([ 11,  26,  58, 129, 287])
     """
     return np.unique(np.round(np.geomspace(min(12, cells), cells, ANCHORS)).astype(np.int64) - 1)
 

@@ -45,8 +45,8 @@ WILD = 1e6  # standard deviations: where a recursion is stopped
 def lags_for(length: int, seasons: tuple[int, ...], window: int = 0) -> NDArray[np.int64]:
     """Short lags, each season with its multiples and neighbours, and the ends of a window; as far as ``length`` allows.
 
-    >>> lags_for(700, (24,))[-5:]
-    array([ 72,  96, 120, 144, 168])
+    >>> lags_for(2000, (24,))[-5:]
+    array([ 96, 120, 144, 168, 192])
     """
     lags = set(SHORT_LAGS)
     if seasons and seasons[0] <= SHORT_SEASON:
