@@ -34,7 +34,7 @@ class Member(ABC):
     windowed: bool | None = False
 
     def fit(self, panel: Panel) -> Fitted:
-        """Coefficients for :meth:`predict` as arrays by name, each ``[n, ...]``; empty where there is nothing to learn."""
+        """Coefficients for :meth:`predict` as arrays by name, each ``[n, ...]``; none where nothing is learned."""
         return self._fit(panel)
 
     def predict(self, panel: Panel, fitted: Fitted, origins: Origins, horizon: int) -> Array32:
@@ -64,7 +64,7 @@ class Member(ABC):
         """The series that the member may answer for, ``[n]``."""
         if self.windowed is None:
             return np.ones(panel.n, np.bool_)
-        return (panel.windows > 0) == self.windowed
+        return np.asarray((panel.windows > 0) == self.windowed)
 
     def applies(self, panel: Panel) -> bool:
         """Whether the panel has what the member needs (a season, say)."""

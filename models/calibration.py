@@ -6,7 +6,7 @@ are learned from the origins of the backtest, where what came after is known, fo
 pooled over the series, and shrunk to what holds elsewhere while examples are few. (Platt, 1999, Probabilistic outputs;
 Ranjan & Gneiting, 2010, Combining probability forecasts.)
 
-Shapes: n series, K paths, C past origins, T columns, H cells, A anchors: horizons at which the coefficients are learned.
+Shapes: n series, K paths, C past origins, T columns, H cells, A anchors: horizons that have coefficients.
 """
 
 from __future__ import annotations
@@ -55,14 +55,12 @@ Extremes = Callable[[bool, int], list[Array32] | None]
 class Calibrator:
     """Coefficients for any question about the series whose ``past`` it is given; each question is learned once.
 
-    ``ends, starts [n]``: unix seconds of the last and of the first column of each series; ``step`` in seconds;
-    ``steps [H]``: end of each cell in steps; ``lifts(above, run)``: what turns a path into the extremes of wide cells.
+    ``ends [n]``: unix seconds of the last column of each series; ``steps [H]``: end of each cell in steps;
+    ``lifts(above, run)``: what turns a path into the extremes of wide cells.
     """
 
     past: list[Past]
-    starts: Index
     ends: Index
-    step: int
     steps: Index
     lifts: Extremes
     _learned: dict[tuple[bytes, bool, int], Float] = field(default_factory=dict, repr=False)
@@ -89,9 +87,8 @@ class Calibrator:
             residual = one.residual if lifts is None else one.residual + lifts[i]
             limit = float(thresholds[i]) - one.level
             found = _ask(one.y, one.centre, one.at, residual, one.origins, limit, above, run, narrow, anchors, ahead)
-            known_at = self.starts[i] + (found[:, 5] - 1) * self.step
-            parts.append(np.column_stack([found, known_at]))
-        table = np.concatenate(parts) if parts else np.empty((0, 7))
+            parts.append(np.column_stack([found, np.full(len(found), self.ends[i])]))
+        table = np.concatenate(parts) if parts else np.empty((0, 6))
         out = np.tile(PRIOR, (n, len(anchors), 1))
         moments = np.unique(self.ends)
         if len(moments) > MOMENTS:
@@ -99,7 +96,8 @@ class Calibrator:
         group = np.searchsorted(moments, self.ends, side="right") - 1
         for g, moment in enumerate(moments):
             for a in range(len(anchors)):
-                out[group == g, a] = regress(table[(table[:, 6] <= moment) & (table[:, 0] == a)])
+                # Errors and base rates are of all of a series: it teaches none that ended before it.
+                out[group == g, a] = regress(table[(table[:, 5] <= moment) & (table[:, 0] == a)])
         return out
 
 
@@ -117,7 +115,7 @@ def anchor_cells(cells: int) -> Index:
     """Cells at which coefficients are learned: evenly spread over the logarithm of the horizon, the last included.
 
     >>> anchor_cells(288)
-    array([ 11,  26,  60, 130, 287])
+    array([ 11,  26,  58, 129, 287])
     """
     return np.unique(np.round(np.geomspace(min(12, cells), cells, ANCHORS)).astype(np.int64) - 1)
 
@@ -172,9 +170,7 @@ def base_rates(y: Float, threshold: float, above: bool, run: int, ahead: Index) 
 
 
 @njit(cache=True)
-def first_crossing(
-    centre: Array32, residual: Array32, threshold: float, above: bool, run: int, narrow: int
-) -> int:
+def first_crossing(centre: Array32, residual: Array32, threshold: float, above: bool, run: int, narrow: int) -> int:
     """First cell in which a path breaks its threshold, H if none does: where a run of ``run`` cells begins in the first
     ``narrow`` cells (of one step each), the cell itself beyond.
     """
@@ -186,6 +182,25 @@ def first_crossing(
         if beyond and (h >= narrow or held >= run):
             return h if h >= narrow else h - run + 1
     return len(residual)
+
+
+@njit(cache=True)
+def _counted(first: Index, beyond: NDArray[np.bool_], begin: int, run: int, reach: int) -> tuple[Index, Index]:
+    """Of the columns before each one ``[T + 1]``: how many were followed by a breach within ``reach``, and how many
+    had none yet and are old enough to tell; ``first, beyond`` as of :func:`next_breach`.
+    """
+    T = len(beyond)
+    hits, chances = np.zeros(T + 1, np.int64), np.zeros(T + 1, np.int64)
+    for t in range(T):
+        known = begin <= t < T - reach and not beyond[t]
+        chances[t + 1] = chances[t] + known
+        hits[t + 1] = hits[t] + (known and first[t + 1] + run - 1 <= t + reach)
+    return hits, chances
+
+
+@njit(cache=True)
+def _log_odds(share: float) -> float:
+    return float(np.log(share / (1 - share)))
 
 
 @njit(cache=True)
@@ -202,9 +217,9 @@ def _ask(
     anchors: Index,
     ahead: Index,
 ) -> Float:
-    """Examples of one series, rows of (anchor, logit of share, logit of base rate, outcome, weight, column known)."""
+    """Examples of one series, rows of (anchor, logit of share, logit of base rate, outcome, weight)."""
     T, K, C, A = len(y), len(residual), len(at), len(anchors)
-    out = np.empty((C * A, 6))
+    out = np.empty((C * A, 5))
     rows = 0
     begin = 0
     while begin < T and not np.isfinite(y[begin]):
@@ -218,36 +233,26 @@ def _ask(
         if asked[c]:
             for j in range(K):
                 crossing[c, j] = first_crossing(centre[c], residual[j], threshold, above, run, narrow)
-    hits, chances = np.zeros(T + 1, np.int64), np.zeros(T + 1, np.int64)
     for a in range(A):
         reach = ahead[a]
-        for t in range(T):
-            known = begin <= t < T - reach and not beyond[t]
-            chances[t + 1] = chances[t] + known
-            hits[t + 1] = hits[t] + (known and first[t + 1] + run - 1 <= t + reach)
+        hits, chances = _counted(first, beyond, begin, run, reach)
         before = rows
         for c in range(C):
             o = at[c]
-            if not asked[c] or o + reach > T:
-                continue
-            count = crossed = 0
-            for j in range(K):
-                if origins[j] > 0 and abs(origins[j] - o) >= reach:
-                    count += 1
-                    crossed += crossing[c, j] <= anchors[a]
-            if count < FEWEST_PATHS:
+            apart = (origins > 0) & (np.abs(origins - o) >= reach)
+            count = apart.sum()
+            if not asked[c] or o + reach > T or count < FEWEST_PATHS:
                 continue
             low, high = max(0, o - 1 - reach), min(T, o - 1 + reach)
             free = chances[T] - (chances[high] - chances[low])
             hit = hits[T] - (hits[high] - hits[low])
             windows = max(1.0, free / reach)
             base = ((hit / free if free else 0.5) * windows + 0.5) / (windows + 1.0)
-            share = (crossed + 0.5) / (count + 1.0)
+            crossed = (apart & (crossing[c] <= anchors[a])).sum()
             out[rows, 0] = a
-            out[rows, 1] = np.log(share / (1 - share))
-            out[rows, 2] = np.log(base / (1 - base))
+            out[rows, 1] = _log_odds((crossed + 0.5) / (count + 1.0))
+            out[rows, 2] = _log_odds(base)
             out[rows, 3] = first[o] + run - 1 <= o - 1 + reach
-            out[rows, 5] = o + reach
             rows += 1
         for r in range(before, rows):  # overlapping windows: so many are independent
             out[r, 4] = min(1.0, max(1.0, chances[T] / reach) / (rows - before))
@@ -264,10 +269,18 @@ def regress(rows: Float) -> Float:
         return b
     X = np.column_stack([np.ones(len(rows)), rows[:, 1], rows[:, 2]])
     y, w = rows[:, 3], rows[:, 4]
+
+    def likelihood(b: Float) -> float:
+        z = X @ b
+        return float(w @ (y * z - np.logaddexp(0, z)) - PRIOR_STRENGTH / 2 * ((b - PRIOR) ** 2).sum())
+
     for _ in range(ROUNDS):
         p = expit(X @ b)
         gradient = X.T @ (w * (y - p)) - PRIOR_STRENGTH * (b - PRIOR)
         curvature = (X * (w * p * (1 - p))[:, None]).T @ X + PRIOR_STRENGTH * np.eye(3)
-        b = b + np.linalg.solve(curvature, gradient)
+        move = np.linalg.solve(curvature, gradient)
+        while likelihood(b + move) < likelihood(b) and np.abs(move).max() > 1e-9:
+            move /= 2  # a whole step may overshoot, and never come back
+        b = b + move
     b[1:] = np.maximum(b[1:], LEAST_SLOPE)
     return b

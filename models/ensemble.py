@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
 
 from models.base import Array32, Fitted, Member, Origins
 from models.panel import Float, Index, Panel
@@ -99,9 +98,9 @@ def weigh(parts: Array32, truth: Array32, windows: Float) -> Array32:
     error = np.where(count >= SCARCE * count.max(axis=1, keepdims=True), error, np.nan)
     known = np.isfinite(error)
     best = np.where(known, error, np.inf).min(axis=1, keepdims=True, initial=np.inf)
-    best = np.where(np.isfinite(best), best, 1.0)
+    best = np.where(np.isfinite(best), best, 0)
     floor = 1e-30 + LEAST * best
-    raw = np.where(known, (np.maximum(np.where(known, error, best), floor) / (best + floor)) ** -POWER, 0)
+    raw = np.where(known, np.maximum(np.where(known, error, 1), floor) / (best + floor), np.inf) ** -POWER
     raw /= np.maximum(raw.sum(axis=1, keepdims=True), 1e-300)
     answers = known.any(axis=2, keepdims=True)
     before = np.broadcast_to(np.where(answers, 1.0, 1e-6)[:, :, 0], (n, M)).copy()

@@ -8,7 +8,6 @@ the series' own past. Where a ramp is under way, a share of the paths follows th
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -20,12 +19,11 @@ from models.base import Array32, Origins
 from models.calibration import EXAMPLES, Calibrator, Past
 from models.ensemble import Combination, actuals, fit_combination, predict_now
 from models.grid import MINUTE, Grid, nested_grid, uniform_grid, within_history
-from models.library import RESTLESS_MEMORY, CALM, PathLibrary, build_library
+from models.library import CALM, RESTLESS_MEMORY, PathLibrary, build_library
 from models.panel import Float, Index, Panel, coarsen, lengths_table, make_panel, row_centre
 from models.paths import Forecast
-from models.profile_level import half_width
 from models.ramp import Ramp, RampReference, find_ramps, fit_reference, profile_between, ramp_paths, shapes_of
-from models.recursions import centred_mean, exponential_mean, from_profile, profile_of
+from models.recursions import cycle_mean, exponential_mean, from_profile
 from models.seasons import find_seasons
 from models.window import find_windows
 
@@ -116,10 +114,7 @@ class Forecaster:
         there = np.isfinite(v)
         self._history = self._fitted - np.where(there.any(1), there.argmax(1), self._fitted)
         self._found = self._find_seasons()
-        self._windows = {
-            s.width: find_windows(coarsen(v, s.width)) for s in (*self._near.segments, *uniform_grid(self.step, 1).segments)
-        }
-        self._past = []
+        self._windows = {w: find_windows(coarsen(v, w)) for w in self._widths()}
         self._blocks = [self._fit_block(slice(a, min(a + BLOCK, len(v)))) for a in range(0, len(v), BLOCK)]
         self._calibrator = self._calibrate()
         return self
@@ -138,7 +133,9 @@ class Forecaster:
         self._values = np.concatenate([self._values, new], axis=1)[:, -T:]
         self._start = self._start + k * self.step
         if self._scorer is not None and self._scores is not None:
-            self._scorer = copy.deepcopy(self._scorer)  # a copy of this forecaster may go on from the same state
+            self._scorer = AnomalyScorer.from_arrays(
+                self._scorer.to_arrays()
+            )  # a copy of this forecaster may go on from the same state
             self._scores = self._scores.then(self._scorer.run(new), T)
         return self
 
@@ -155,15 +152,13 @@ class Forecaster:
 
     def forecast(self) -> Forecast:
         """Paths from the last column on."""
-        # As they are now: a later fit replaces them.
-        blocks, near, H = self._blocks, self._near, self.grid.cells
-        parts = [self._forecast_block(b) for b in blocks]
+        H = self.grid.cells
+        parts = [self._forecast_block(b) for b in self._blocks]
         paths = _joined([p for p, _ in parts], len(self._values), H)
         paths[self.state != "ok"] = np.nan
         follows = np.zeros(paths.shape[:2], np.bool_)
         if parts:
             follows[:] = np.concatenate([f for _, f in parts])
-
         lifts = self._lifts()
 
         def padded(above: bool, run: int) -> Array32 | None:
@@ -197,10 +192,19 @@ class Forecaster:
 
     def _find_seasons(self) -> Index:
         """Found seasons in steps ``[n, S]``."""
-        return find_seasons(self._values, self.step) if self.seasons is None else np.zeros((len(self._values), 0), np.int64)
+        if self.seasons is None:
+            return find_seasons(self._values, self.step)
+        return np.zeros((len(self._values), 0), np.int64)
+
+    def _widths(self) -> set[int]:
+        """Widths of the cells in use: those of the grid, and the step itself."""
+        return {s.width for s in self._near.segments} | {1}
 
     def _lifts(self) -> Callable[[bool, int], list[Array32] | None]:
-        """What turns paths into the extremes of their cells, block by block; None where every cell is a step."""
+        """What turns paths into the extremes of their cells, block by block; None where every cell is a step.
+
+        As they are now: a later fit replaces them.
+        """
         blocks, near = self._blocks, self._near
         wide = bool(blocks) and bool((near.widths > 1).any())
 
@@ -218,7 +222,7 @@ class Forecaster:
             parts = lifts(above, run)
             return None if parts is None else [row for part in parts for row in part]
 
-        return Calibrator(self._past, starts, ends, self.step, self.grid.ends, of_series)
+        return Calibrator(self._past, ends, self.grid.ends, of_series)
 
     def _reach(self) -> Float:
         """How far each series may be forecast: as far as it has a history, in seconds."""
@@ -245,8 +249,8 @@ class Forecaster:
         return make_panel(self._centred(rows), self.step, width, table, windows)
 
     def _panels(self, rows: slice) -> dict[int, Panel]:
-        """Panels by cell width: those of the grid and the step itself."""
-        return {w: self._panel(rows, w) for w in {s.width for s in self._near.segments} | {1}}
+        """Panels by cell width."""
+        return {w: self._panel(rows, w) for w in self._widths()}
 
     def _ramp_panel(self, rows: slice) -> Panel:
         width = max(1, RAMP_CELL // self.step)
@@ -285,9 +289,7 @@ class Forecaster:
         deviation = _deviations(panels[1])
         restless = _restlessness(deviation)
         before = np.take_along_axis(restless, np.maximum(origins - 1, 0), axis=1)
-        library = build_library(
-            residual, deviation, origins, self._near.ends, self._history[rows], before, self.seed
-        )
+        library = build_library(residual, deviation, origins, self._near.ends, self._history[rows], before, self.seed)
         self._remember(rows, library, np.concatenate(centres, 2))
         return _Block(rows, combinations, library, reference)
 
@@ -381,8 +383,8 @@ def _deviations(panel: Panel) -> Float:
     for i, season in enumerate(panel.season(0)):
         y = panel.values[i]
         if season and panel.T - panel.first[i] > 2 * season:
-            half = half_width(int(season))
-            expected = y - from_profile(y, profile_of(y, int(season), PROFILE_SHARE, half), int(season), half)
+            # Not smoothed: where the profile is steep, a smooth one would lend its slope to the noise.
+            expected = y - from_profile(y, cycle_mean(y, int(season), PROFILE_SHARE), int(season), 0)
         else:
             expected = np.concatenate([[np.nan], y[:-1]])
         out[i] = panel.observed[i] - expected
@@ -395,7 +397,8 @@ def _restlessness(deviation: Float) -> Float:
     there = np.isfinite(size)
     mean = np.where(there, size, 0).sum(1) / np.maximum(there.sum(1), 1)
     recent = np.stack([exponential_mean(row, RESTLESS_MEMORY) for row in size]) if len(size) else size
-    return np.where(np.isfinite(recent), recent, mean[:, None]) + CALM * mean[:, None] + 1e-30
+    now = np.where(np.isfinite(recent), recent, mean[:, None])
+    return np.asarray(now + CALM * mean[:, None] + 1e-30)
 
 
 def _within_reason(paths: Array32, centred: Float, centre: Float) -> Array32:

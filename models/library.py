@@ -34,8 +34,7 @@ RESTLESS_MEMORY, RESTLESS_POWER, RESTLESS_LASTS, CALM, RESTLESS_MOST = 12.0, 0.5
 
 @dataclass
 class PathLibrary:
-    """``raw [n, K, H]`` errors (NaN unknown), ``donor [n, K, H]`` whose errors to use, ``residuals [n, K, H]`` those,
-    centred and stretched.
+    """``donor [n, K, H]``: whose errors to use; ``residuals [n, K, H]``: those, centred and stretched.
 
     ``deviation [n, T]``: the observations at the fit, from their seasonal profile. Extremes are taken of it, so that a
     steep hour (a market that opens) lends its noise to other hours, not its slope. ``restless [n, K]``: at each origin.

@@ -46,7 +46,8 @@ class Breach:
         """P(breach starts within each of ``seconds``), ``[n, len(seconds)]``; never falls as the seconds grow."""
         limit = np.asarray(seconds, float)
         cell = np.searchsorted(self.when, limit, side="right") - 1
-        out = np.where(cell >= 0, self.chance[:, np.maximum(cell, 0)], np.where(np.isnan(self.chance[:, -1:]), np.nan, 0.0))
+        before = np.where(np.isnan(self.chance[:, -1:]), np.nan, 0.0)
+        out = np.where(cell >= 0, self.chance[:, np.maximum(cell, 0)], before)
         return np.where((limit > self.reach[:, None]) & np.isfinite(limit), np.nan, out)
 
     def time_to(self, quantiles: Sequence[float], conditional: bool = False) -> Float:
@@ -177,7 +178,7 @@ class Forecast:
         weight = (free / self.paths.shape[1])[:, None]
         chance = np.maximum.accumulate(weight * calm + (1 - weight) * ramp, axis=1)
         last = np.maximum(reached - 1, 0)
-        return np.minimum(chance, chance[np.arange(len(rows)), last][:, None])
+        return np.asarray(np.minimum(chance, chance[np.arange(len(rows)), last][:, None]))
 
     def _possible(self, rows: Index, limit: Float, above: bool) -> NDArray[np.bool_]:
         """Whether a series can go beyond its threshold at all: not beyond its bounds, nor a constant, ``[r]``."""
@@ -196,8 +197,9 @@ def _calibrated(raw: Float, free: Index, base: Float, coefficients: Float) -> Fl
     x, xp = np.log(np.arange(1.0, H + 1)), np.log(anchor_cells(H) + 1.0)
     odds = np.stack([np.interp(x, xp, row) for row in logit(base)])
     odds += np.minimum(x - xp[0], 0)  # before the first anchor a base rate falls with the time
-    c = coefficients
-    return np.asarray(expit(c[:, :, 0] + c[:, :, 1] * logit(share_of(raw, free[:, None])) + c[:, :, 2] * odds))
+    share: Float = logit(share_of(raw, free[:, None].astype(np.float64)))
+    constant, of_share, of_base = np.moveaxis(coefficients, 2, 0)
+    return np.asarray(expit(constant + of_share * share + of_base * odds))
 
 
 @njit(cache=True)

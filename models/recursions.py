@@ -85,7 +85,7 @@ def from_profile(y: Float, profile: Float, season: int, half: int) -> Float:
 
 @njit(cache=True)
 def profile_ahead(profile: Float, season: int, half: int, origin: int, horizon: int) -> Float:
-    """The profile over ``origin .. origin + horizon - 1``, known from columns before ``origin`` alone, ``[horizon]``."""
+    """The profile over ``origin .. origin + horizon - 1``, known from columns before ``origin``, ``[horizon]``."""
     out = np.full(horizon, np.nan)
     for h in range(horizon):
         column = origin + h - season * ((h + half) // season + 1)

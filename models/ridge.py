@@ -45,8 +45,8 @@ WILD = 1e6  # standard deviations: where a recursion is stopped
 def lags_for(length: int, seasons: tuple[int, ...], window: int = 0) -> NDArray[np.int64]:
     """Short lags, each season with its multiples and neighbours, and the ends of a window; as far as ``length`` allows.
 
-    >>> lags_for(700, (24,))[-5:]
-    array([ 72,  96, 120, 144, 168])
+    >>> lags_for(2000, (24,))[-5:]
+    array([ 96, 120, 144, 168, 192])
     """
     lags = set(SHORT_LAGS)
     if seasons and seasons[0] <= SHORT_SEASON:
@@ -125,7 +125,8 @@ class Ridge(Member):
             centre = float(there.mean()) if there.size and self.view != "seasonal" else 0.0
             size = float(np.sqrt(((there - centre) ** 2).mean())) if there.size else 0.0
             scale = np.array([centre, size if size > 0 else 1.0, low, high])
-        return (z - scale[0]) / scale[1], scale
+        standard: Float = (z - scale[0]) / scale[1]
+        return standard, scale
 
     def _predict(self, panel: Panel, fitted: Fitted, origins: Origins, rows: NDArray[np.int64], out: Array32) -> None:
         for i in rows:
@@ -136,7 +137,7 @@ class Ridge(Member):
             if not len(lags) or not np.isfinite(coefficients[0, 0]) or (self.view == "logs" and scale[3] <= 0):
                 continue
             z, _ = self._view(panel, int(i), scale)
-            middle = panel.T - (panel.T - int(panel.first[i])) // 2
+            middle = panel.T - int(np.isfinite(z).sum()) // 2  # where the view's older half ends
             _recurse(z, lags, coefficients, origins[i], middle, panel.T, out[i])
             self._restore(panel, int(i), scale, origins[i], out[i])
 
@@ -175,7 +176,7 @@ def _solve(z: Float, lags: NDArray[np.int64], penalty: float) -> Float:
     for j in range(L):
         gram[j, j] += penalty * rows + 1e-3
     gram[L, L] += 1e-3
-    return np.linalg.solve(gram, right)
+    return np.linalg.solve(gram, right).astype(np.float64)
 
 
 def _learn(z: Float, lags: NDArray[np.int64], penalty: float, widest: int) -> Float:

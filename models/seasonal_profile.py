@@ -20,7 +20,6 @@ from models.grid import DAY
 from models.panel import Panel
 
 Array32 = NDArray[np.float32]
-Float = NDArray[np.float64]
 Index = NDArray[np.int64]
 
 # How many cycles make the profile: a week of days, and as many weeks as a month has.
@@ -66,14 +65,13 @@ class _Columns:
         return out
 
 
-def profile_at(panel: Panel, positions: Index, origins: Index, which: int, wide: bool = False) -> Array32:
-    """Trimmed mean over the last cycles of season ``which`` at the phase of ``positions [K, J]``, ``[n, K, J]``.
+def profile_at(panel: Panel, positions: Index, origins: Index, which: int) -> Array32:
+    """An hour's trimmed mean over past cycles of season ``which`` at the phase of ``positions [K, J]``, ``[n, K, J]``.
 
     Only columns before ``origins [K]`` are used, and never a position's own. Three or more cycles: the largest and
-    the smallest are left out, so that one incident does not teach. NaN where no cycle is there. ``wide``: of means
-    over an hour instead of 20 minutes.
+    the smallest are left out, so that one incident does not teach. NaN where no cycle is there.
     """
-    values, reach = panel.hourly if wide else panel.smoothed
+    values, reach = panel.hourly
     season = panel.seasons[which]
     first = _past(positions, origins, season, reach)
     shape = (panel.n, *positions.shape)
@@ -97,16 +95,13 @@ def profile_at(panel: Panel, positions: Index, origins: Index, which: int, wide:
         return (total / np.where(trim, count - 2, count)).astype(np.float32)
 
 
-def pooled_profile(panel: Panel, positions: Index, origins: Index, scale: Float | None = None) -> Array32:
-    """Mean over all past cycles of the shortest season that agree with the longest, ``[n, K, J]``; causal as above.
-
-    ``scale [n]``: how far an hour's mean may be off and still agree; ``None``: the panel's own ``cycle_scale``.
-    """
-    reference = profile_at(panel, positions, origins, len(panel.seasons) - 1, wide=True)
+def pooled_profile(panel: Panel, positions: Index, origins: Index) -> Array32:
+    """Mean over all past cycles of the shortest season that agree with the longest, ``[n, K, J]``; causal as above."""
+    reference = profile_at(panel, positions, origins, len(panel.seasons) - 1)
     (values, _), (hourly, reach) = panel.smoothed, panel.hourly
     season = panel.seasons[0]
     first = _past(positions, origins, season, reach)
-    precision = (1 / (KERNEL_WIDTH * (panel.cycle_scale if scale is None else scale))).astype(np.float32)
+    precision = (1 / (KERNEL_WIDTH * panel.cycle_scale)).astype(np.float32)
     total, mass = np.zeros_like(reference), np.full_like(reference, 1e-6)
     for k in range(POOLED_CYCLES):
         pick = _Columns(positions - (first + k) * season)

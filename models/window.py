@@ -46,7 +46,9 @@ def _window_of(row: Float) -> int:
     spectrum = np.abs(np.fft.rfft(change, 2 * size)) ** 2
     lags = np.arange(size // 2 + 1)
     acf = np.fft.irfft(spectrum)[: len(lags)] / (size - lags) / variance
-    window = int(acf[SHORTEST_WINDOW:].argmin()) + SHORTEST_WINDOW
+    window = int(acf.argmin())  # of all lags: what alternates is most negative at the first
+    if window < SHORTEST_WINDOW:
+        return 0
     value = float(acf[window])
     other = acf.copy()
     near = max(SHORTEST_WINDOW + 2, window // 8)

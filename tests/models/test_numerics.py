@@ -6,15 +6,32 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import chi2
 
 from models import Forecaster
-from models.ensemble import buckets, combine, weigh
+from models.ensemble import LEAST, POWER, PRIOR_WINDOWS, SCARCE, actuals, buckets, combine, weigh
+from models.forecaster import PATHS, _origins_back
 from models.grid import nested_grid, within_history
-from models.level import ProfileLevel
-from models.library import MIN_KNOWN, PathLibrary, build_library, choose_donors, hold_known
-from models.panel import coarsen, fill, make_panel, moving_mean, row_centre
+from models.level import Level
+from models.library import (
+    BIAS_WINDOWS,
+    FREEDOM,
+    FRESH,
+    LEAST_FREEDOM,
+    MIN_KNOWN,
+    RESTLESS_LASTS,
+    RESTLESS_MOST,
+    PathLibrary,
+    build_library,
+    choose_donors,
+    hold_known,
+    stretch,
+)
+from models.panel import SPIKE_LASTS, clip_spikes, coarsen, fill, lengths_table, make_panel, moving_mean, row_centre
+from models.profile_level import ProfileLevel, half_width
 from models.ramp import _ended_gain, _fit_hinges, past_slopes
-from models.ridge import PENALTY, Ridge, lags_for
+from models.recursions import centred_mean, cycle_mean, exponential_mean, from_profile, profile_ahead
+from models.ridge import PENALTY, PROFILE_SHARE, STIFFER, Ridge, lags_for
 from models.robust import nan_quantile, scale_about_zero
 from models.seasonal_naive import SeasonalNaive
 from models.seasonal_profile import KERNEL_WIDTH, cycles_of, pooled_profile, profile_at
@@ -36,7 +53,12 @@ def seasonal_panel(n=3, columns=24 * 25, seed=0, leading=30):
     values = 10 * np.sin(np.arange(columns) * 2 * np.pi / 24) + rng.normal(size=(n, columns))
     values[0, :leading] = NAN
     values[1, 100:110] = NAN
-    return make_panel(values, STEP, 1, None)
+    return panel_of(values, STEP)
+
+
+def panel_of(values, step):
+    """A panel with the seasons of the calendar."""
+    return make_panel(values, step, 1, lengths_table(None, None, step, np.full(len(values), values.shape[1])))
 
 
 @pytest.mark.parametrize("width", [1, 2, 3, 5, 7])
@@ -55,27 +77,107 @@ def test_coarsening_is_the_mean_of_each_block_from_the_right(width, columns):
 
 def test_a_gap_is_filled_with_the_cycle_before_at_the_level_of_now_and_never_from_the_future():
     values = with_gaps(5, 60, 0.3, leading=3)
-    season = 7
+    seasons = np.array([7, 7, 0, 5, 59])
     want = values.copy()
-    for i in range(5):
-        apart = 0.0
-        for t in range(60):
-            if t < season:
+    for i, season in enumerate(seasons):
+
+        def before(t, row=want[i], season=season):
+            return row[t - season] if season and t >= season else NAN
+
+        there = np.flatnonzero(np.isfinite(values[i]))
+        for t in range(there[0], 60):
+            if np.isfinite(values[i, t]):
                 continue
-            if np.isnan(want[i, t]):
-                want[i, t] = want[i, t - season] + apart
-            elif np.isfinite(want[i, t - season]):
-                apart = want[i, t] - want[i, t - season]
-        for t in range(1, 60):
-            if np.isnan(want[i, t]):
-                want[i, t] = want[i, t - 1]
-    np.testing.assert_allclose(fill(values, season), want, atol=1e-12)
-    without_season = fill(values, None)
+            last = there[there < t][-1]
+            apart = values[i, last] - before(last)
+            cycle = before(t) + (apart if np.isfinite(apart) else 0.0)
+            want[i, t] = cycle if np.isfinite(cycle) else want[i, t - 1]
+    got = fill(values, seasons)
+    np.testing.assert_allclose(got, want, atol=1e-12)
+    assert np.isnan(got[:, :3]).all() and np.isfinite(got[:, -30:]).all()
+    without_season = fill(values, np.zeros(5, np.int64))
     for i in range(5):
         last = NAN
         for t in range(60):
             last = values[i, t] if np.isfinite(values[i, t]) else last
             np.testing.assert_equal(without_season[i, t], last)
+
+
+def calm_rows(n=4, columns=500):
+    return np.random.default_rng(3).uniform(-1, 1, size=(n, columns))
+
+
+@pytest.mark.parametrize("size", [40.0, -40.0])
+@pytest.mark.parametrize("width", [1, 3])
+def test_an_isolated_spike_is_clipped_to_half_the_range_beyond_the_bulk(size, width):
+    values = calm_rows()
+    spoilt = values.copy()
+    spoilt[1, 200 : 200 + width] = size
+    spoilt[2, 201] = NAN
+    spoilt[2, [200, 202]] = size  # a gap does not end a spike
+    got = clip_spikes(spoilt)
+    low, high = np.nanquantile(spoilt, [0.01, 0.99], axis=1)
+    edge = high + (high - low) / 2 if size > 0 else low - (high - low) / 2
+    np.testing.assert_allclose(got[1, 200 : 200 + width], edge[1])
+    np.testing.assert_allclose(got[2, [200, 202]], edge[2])
+    clipped = np.abs(spoilt) > 10
+    np.testing.assert_array_equal(got[~clipped], spoilt[~clipped])
+    assert np.abs(got[clipped]).max() < 3
+
+
+def test_a_shift_that_lasts_is_no_spike():
+    for lasts in (SPIKE_LASTS, SPIKE_LASTS + 1, 60):
+        values = calm_rows(1, 4000)  # so many that the shift is not of the bulk
+        values[0, 3000 : 3000 + lasts] += 20.0
+        kept = (clip_spikes(values) == values).all()
+        assert kept == (lasts > SPIKE_LASTS), lasts
+
+
+@pytest.mark.parametrize(("newest", "kept"), [(1, False), (2, False), (3, True), (10, True)])
+def test_the_newest_values_may_be_a_new_level_from_the_third_on(newest, kept):
+    values = calm_rows(1, 4000)
+    values[0, -newest:] = 20.0
+    assert (clip_spikes(values) == values).all() == kept
+
+
+def test_clipping_leaves_its_input_and_constants_and_empty_rows_alone():
+    values = np.stack([np.full(400, 3.0), np.full(400, NAN), np.full(400, 3.0)])
+    values[2, 50] = 1e6  # without any spread, nothing says what is far
+    before = values.copy()
+    np.testing.assert_array_equal(clip_spikes(values), before)
+    spoilt = calm_rows()
+    spoilt[:, 7] = 99.0
+    before = spoilt.copy()
+    assert (clip_spikes(spoilt) != spoilt).any()
+    np.testing.assert_array_equal(spoilt, before)
+
+
+def test_spikes_teach_no_member_but_stay_observed():
+    values = calm_rows()
+    values[:, 250] = 99.0
+    panel = panel_of(values, STEP)
+    assert panel.values.dtype == np.float64
+    assert panel.values[:, 250].max() < 3
+    np.testing.assert_array_equal(panel.observed, values)
+    np.testing.assert_array_equal(actuals(panel, np.full((4, 1), 249), 3)[:, 0, 1], np.float32(99.0))
+
+
+def test_seasons_are_those_found_and_those_of_the_calendar_that_a_history_holds_twice():
+    found = np.array([[100, 0], [24, 0], [0, 0], [5, 24]])
+    got = lengths_table(found, None, STEP, np.array([24 * 14, 24 * 14 - 1, 47, 24 * 14]))
+    np.testing.assert_array_equal(got, [[24, 100, 168], [24, 0, 0], [0, 0, 0], [5, 24, 168]])
+    np.testing.assert_array_equal(lengths_table(None, (7200 * 3,), STEP, np.array([12, 11]))[:, 0], [6, 0])
+
+
+def test_past_origins_are_multiples_of_the_widest_cell_and_leave_the_members_a_past():
+    for columns, season, width in [(2016, 288, 12), (700, 0, 1), (336, 24, 1), (60, 0, 5), (50, 24, 1), (12, 0, 10)]:
+        back = _origins_back(columns, season, width)
+        assert (back % width == 0).all() and (np.diff(back) < 0).all()
+        assert len(back) <= PATHS
+        if len(back):
+            assert back.min() >= width and columns - back.max() >= min(2 * season, columns / 2)
+    aligned = _origins_back(2016, 288, 12) % 288
+    assert (np.minimum(aligned, 288 - aligned) <= 36).sum() >= PATHS / 4
 
 
 @pytest.mark.parametrize("half", [0, 1, 3, 50])
@@ -114,16 +216,15 @@ def slow_profile(panel, values, reach, i, position, origin, season, cycles):
 
 
 @pytest.mark.parametrize("which", [0, 1])
-@pytest.mark.parametrize("wide", [False, True])
-def test_a_profile_is_the_trimmed_mean_of_past_cycles_at_the_same_phase(which, wide):
+def test_a_profile_is_the_trimmed_mean_of_past_cycles_at_the_same_phase(which):
     values = np.random.default_rng(1).normal(size=(2, 288 * 15))
     values[0, :900], values[1, 3000:3100] = NAN, NAN
-    panel = make_panel(values, 300, 1, None)
-    smooth, reach = panel.hourly if wide else panel.smoothed
+    panel = panel_of(values, 300)
+    smooth, reach = panel.hourly
     season = panel.seasons[which]
     origins = np.array([700, 2900, panel.T])
     positions = origins[:, None] + np.array([-40, -3, -1, 0, 1, 50, 288, 2100])
-    got = profile_at(panel, positions, origins, which, wide)
+    got = profile_at(panel, positions, origins, which)
     for i in range(2):
         for k, o in enumerate(origins):
             for j, p in enumerate(positions[k]):
@@ -154,59 +255,261 @@ def test_the_pooled_profile_weighs_every_past_day_by_its_likeness_to_the_long_se
                 np.testing.assert_allclose(got[i, k, j], total / mass, rtol=2e-3, atol=2e-3)
 
 
-def test_ridge_coefficients_solve_the_regularised_normal_equations():
-    panel = seasonal_panel()
-    fit = Ridge()._fit(panel)
-    lags = lags_for(panel)
-    np.testing.assert_array_equal(fit.lags, lags)
+def slow_cycle_mean(y, season, share):
+    """Weights ``share * (1 - share) ** cycles`` over what is there at the same phase."""
+    out = np.full(len(y), NAN)
+    for t in range(len(y)):
+        cycles = [(k, y[t - k * season]) for k in range(t // season + 1)]
+        known = [((1 - share) ** k, v) for k, v in cycles if np.isfinite(v)]
+        if known:
+            out[t] = sum(w * v for w, v in known) / sum(w for w, _ in known)
+    return out
+
+
+def slow_centred_mean(y, half):
+    out = np.full(len(y), NAN)
+    for t in range(len(y)):
+        window = y[max(0, t - half) : t + half + 1]
+        if np.isfinite(window).any():
+            out[t] = window[np.isfinite(window)].mean()
+    return out
+
+
+def late_row(columns=90, leading=13):
+    y = np.random.default_rng(4).normal(size=columns).cumsum()
+    y[:leading] = NAN
+    return y
+
+
+@pytest.mark.parametrize("memory", [1.0, 6.0, 1e9])
+def test_an_exponential_mean_weighs_by_age(memory):
+    y = late_row()
+    got = exponential_mean(y, memory)
+    assert np.isnan(got[:13]).all()
+    for t in range(13, len(y)):
+        weight = np.exp(-np.arange(t - 12) / memory)
+        np.testing.assert_allclose(got[t], (weight * y[t:12:-1]).sum() / weight.sum(), rtol=1e-6)
+
+
+@pytest.mark.parametrize("share", [0.15, 0.5])
+@pytest.mark.parametrize("half", [0, 2])
+def test_the_profile_of_cycles_equals_the_sums_written_out(share, half):
+    y, season = late_row(), 12
+    y[40:44] = NAN
+    mean = cycle_mean(y, season, share)
+    np.testing.assert_allclose(mean, slow_cycle_mean(y, season, share), rtol=1e-10)
+    np.testing.assert_allclose(centred_mean(mean, half), slow_centred_mean(mean, half), rtol=1e-10)
+
+
+@pytest.mark.parametrize("half", [0, 2, 4, 9])
+def test_a_profile_ahead_of_an_origin_and_a_deviation_know_nothing_from_there_on(half):
+    y, season, share = late_row(), 4, 0.3
+    profile = centred_mean(cycle_mean(y, season, share), half)
+    deviation = from_profile(y, profile, season, half)
+    for origin in (30, 47, 90):
+        known = np.where(np.arange(90) < origin, y, NAN)
+        past = slow_centred_mean(slow_cycle_mean(known, season, share)[:origin], half)
+        ahead = profile_ahead(profile, season, half, origin, 11)
+        for h in range(11):
+            column = origin + h
+            while column + half >= origin:
+                column -= season
+            want = past[column] if column >= 0 else NAN
+            np.testing.assert_allclose(ahead[h], want, rtol=1e-10)
+            if h == 0 and origin < 90 and half < 2 * season - 1:
+                np.testing.assert_allclose(deviation[origin], y[origin] - want, rtol=1e-10)
+
+
+VIEWS = ["values", "logs", "seasonal", "deviation"]
+
+
+def slow_view(y, season, view):
+    """What a ridge regression sees of one series, and the way back: (z, floor)."""
+    z, floor = y, 0.0
+    if view == "logs":
+        low, high = np.nanquantile(y, [0.01, 0.99])
+        floor = low - 0.3 * (high - low)
+        z = np.log(np.maximum(y - floor, 0.3 * (high - low) / 4))
+    if view in ("seasonal", "deviation"):
+        z = np.full(len(y), NAN)
+        expected = y if view == "seasonal" else slow_cycle_mean(y, season, PROFILE_SHARE)
+        z[season:] = y[season:] - expected[:-season]
+    return z, floor
+
+
+def standard(z, view):
+    centre = 0.0 if view == "seasonal" else np.nanmean(z)
+    scale = np.sqrt(np.nanmean((z - centre) ** 2))
+    return (z - centre) / scale, centre, scale
+
+
+def normal_equations(z, lags, penalty):
+    rows = [t for t in range(int(lags[-1]), len(z)) if np.isfinite([z[t], *(z[t - lag] for lag in lags)]).all()]
+    X = np.array([[*(z[t - lag] for lag in lags), 1.0] for t in rows])
+    strength = np.full(len(lags) + 1, penalty * len(rows) + 1e-3)
+    strength[-1] = 1e-3
+    return np.linalg.solve(X.T @ X + np.diag(strength), X.T @ z[rows])
+
+
+def long_panel(columns=24 * 60, **options):
+    return seasonal_panel(columns=columns, **options)
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_ridge_coefficients_solve_the_regularised_normal_equations_of_all_and_of_each_half(view):
+    panel = long_panel()
+    member = Ridge("ridge", view)
+    fit = member.fit(panel)
+    assert half_width(24) == 0
+    penalty = PENALTY * (STIFFER if view == "deviation" else 1.0)
     for i in range(panel.n):
-        v = panel.values[i].astype(float)
-        z = (v - np.nanmean(v)) / np.nanstd(v)
-        rows, targets = [], []
-        for t in range(int(lags[-1]), panel.T):
-            row = [z[t - lag] for lag in lags] + [1.0]
-            if np.isfinite([*row, z[t]]).all():
-                rows.append(row)
-                targets.append(z[t])
-        penalty = np.sqrt(PENALTY * len(targets) / 100) * np.eye(len(lags) + 1)
-        X = np.vstack([rows, penalty])
-        y = np.concatenate([targets, np.zeros(len(penalty))])
-        want = np.linalg.lstsq(X, y, rcond=None)[0]
-        np.testing.assert_allclose(fit.coefficients[i], want, atol=2e-4)
+        z, centre, scale = standard(slow_view(panel.values[i], 24, view)[0], view)
+        np.testing.assert_allclose(fit["scale"][i, :2], [centre, scale], atol=1e-9)
+        z = z[np.isfinite(z)]
+        lags = lags_for(len(z), (24, 168))
+        np.testing.assert_array_equal(fit["lags"][i, : len(lags)], lags)
+        assert (fit["lags"][i, len(lags) :] == 0).all()
+        older = len(z) - len(z) // 2
+        for j, part in enumerate((z, z[:older], z[older:])):
+            want = normal_equations(part, lags, penalty)
+            got = fit["coefficients"][i, j]
+            np.testing.assert_allclose(got[: len(lags)], want[:-1], atol=2e-3)
+            np.testing.assert_allclose(got[-1], want[-1], atol=2e-3)
+            assert np.isnan(got[len(lags) : -1]).all()
+
+
+def test_a_history_too_short_for_halves_is_learned_from_as_a_whole():
+    values = np.sin(np.arange(700) * 2 * np.pi / 58) + with_gaps(2, 700, 0.0)
+    fit = Ridge("ridge", "values").fit(make_panel(values, STEP, 1, np.array([[58, 0], [58, 0]])))
+    assert fit["lags"].max() == 3 * 58
+    assert np.isfinite(fit["coefficients"][:, :, 0]).all()
+    for half in (1, 2):
+        np.testing.assert_array_equal(fit["coefficients"][:, half], fit["coefficients"][:, 0])
 
 
 @pytest.mark.parametrize("horizon", [1, 5, 30])
-def test_ridge_forecasts_are_the_recursion_written_out(horizon):
-    panel = seasonal_panel()
-    member = Ridge()
-    fit = member._fit(panel)
-    origins = np.array([400, 480, panel.T])
+@pytest.mark.parametrize("view", VIEWS)
+def test_ridge_forecasts_are_the_recursion_written_out(view, horizon):
+    panel = long_panel(leading=0)
+    member = Ridge("ridge", view)
+    fit = member.fit(panel)
+    origins = np.array([400, 719, 720, 731, 732, 1000, panel.T - 1, panel.T])
     got = member.predict(panel, fit, origins, horizon)
     for i in range(panel.n):
+        y = panel.values[i]
+        view_of, floor = slow_view(y, 24, view)
+        z, centre, scale = standard(view_of, view)
+        older_half = panel.T - np.isfinite(z).sum() // 2
+        profile = slow_cycle_mean(y, 24, PROFILE_SHARE)
+        lags = [int(lag) for lag in fit["lags"][i] if lag]
         for k, o in enumerate(origins):
-            z = list((panel.values[i, :o] - fit.mean[i]) / fit.scale[i])
-            for _ in range(horizon):
-                z.append(sum(c * z[-lag] for c, lag in zip(fit.coefficients[i], fit.lags, strict=False)))
-                z[-1] += fit.coefficients[i, -1]
-            np.testing.assert_allclose(got[i, k], np.array(z[o:]) * fit.scale[i] + fit.mean[i], atol=2e-3)
+            c = fit["coefficients"][i, 0 if o == panel.T else 1 if o >= older_half else 2]
+            path, out = list(z[:o]), list(y[:o])
+            for h in range(horizon):
+                path.append(c[-1] + sum(c[j] * path[-lag] for j, lag in enumerate(lags)))
+                value = path[-1] * scale + centre
+                if view == "logs":
+                    value = np.exp(value) + floor
+                if view == "seasonal":
+                    value += out[-24]
+                if view == "deviation":
+                    value += profile[o + h - 24 * (h // 24 + 1)]
+                out.append(value)
+            np.testing.assert_allclose(got[i, k], out[o:], atol=5e-3)
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_what_came_after_an_origin_in_the_newer_half_teaches_nothing_about_it(view):
+    """Coefficients for these origins are of the older half. What is standardised is scaled by all of a series: what
+    came later is put in another order here, which leaves the values' mean, deviation and quantiles as they were.
+    """
+    panel, rng = long_panel(leading=0), np.random.default_rng(5)
+    origin = 760
+    later = panel.observed.copy()
+    later[:, origin:] = rng.permuted(later[:, origin:], axis=1)
+    other = panel_of(later, STEP)
+    member = Ridge("ridge", view)
+    one, two = member.fit(panel), member.fit(other)
+    at = np.array([732, 745, origin])
+    before, after = member.predict(panel, one, at, 40), member.predict(other, two, at, 40)
+    tolerance = 1e-3 if view in ("values", "logs") else 0.1  # differences of another order have another deviation
+    np.testing.assert_allclose(after, before, atol=tolerance)
+    assert np.abs(one["coefficients"] - two["coefficients"])[:, [0, 2]].max() > 0.1
+    # With what was learned from all of it, the same forecasts do change.
+    whole = [{**f, "coefficients": np.repeat(f["coefficients"][:, :1], 3, axis=1)} for f in (one, two)]
+    changed = member.predict(panel, whole[0], at, 40) - member.predict(other, whole[1], at, 40)
+    assert np.abs(changed).max() > 5 * tolerance
+
+
+def test_the_older_half_is_forecast_with_what_the_newer_half_taught():
+    panel = long_panel(leading=0)
+    earlier = panel.observed.copy()
+    earlier[:, :700] = np.random.default_rng(6).permuted(earlier[:, :700], axis=1)
+    member = Ridge("ridge", "values")
+    one, two = member.fit(panel), member.fit(panel_of(earlier, STEP))
+    np.testing.assert_allclose(two["coefficients"][:, 2], one["coefficients"][:, 2], atol=5e-3)
+    assert np.abs(two["coefficients"][:, 1] - one["coefficients"][:, 1]).max() > 0.1
+
+
+def test_lags_hold_the_ends_of_a_window_and_leave_enough_rows_to_learn_from():
+    assert {59, 60, 61} <= set(lags_for(2000, (24,), 60).tolist())
+    assert not {59, 60, 61} & set(lags_for(2000, (), 0).tolist())
+    for length in (16, 40, 100, 700, 5000):
+        lags = lags_for(length, (24, 168), 30)
+        assert (np.diff(lags) > 0).all() and lags[0] == 1 and lags[-1] <= length / 4
+        assert len(lags) <= 8 or length - lags[-1] >= 25 * len(lags)
 
 
 def test_seasonal_naive_repeats_the_last_cycle():
     panel = seasonal_panel()
-    got = SeasonalNaive(0, "naive").predict(panel, None, np.array([200, panel.T]), 60)
+    got = SeasonalNaive(0, "naive").predict(panel, {}, np.array([200, panel.T]), 60)
     for k, o in enumerate((200, panel.T)):
-        last = panel.values[:, o - 24 : o]
+        last = panel.values[:, o - 24 : o].astype(np.float32)
         np.testing.assert_array_equal(got[:, k], np.concatenate([last, last, last], axis=1)[:, :60])
 
 
 def test_a_level_without_a_season_is_exponential_smoothing():
     panel = seasonal_panel()
     memory = 4
-    got = ProfileLevel("level", -1, memory=memory * STEP, fade=None).predict(panel, None, np.array([400]), 3)
+    got = Level("level", memory).predict(panel, {}, np.array([400]), 3)
     for i in range(panel.n):
-        weight = np.exp(-np.arange(3 * memory) / memory)
-        want = (weight * panel.values[i, 399 : 399 - 3 * memory : -1]).sum() / weight.sum()
-        np.testing.assert_allclose(got[i, 0], want, rtol=1e-4, atol=1e-4)
+        past = panel.values[i, 399::-1]
+        past = past[np.isfinite(past)]
+        weight = np.exp(-np.arange(len(past)) / memory)
+        np.testing.assert_allclose(got[i, 0], (weight * past).sum() / weight.sum(), rtol=1e-5)
+
+
+@pytest.mark.parametrize("which", [0, 1])
+@pytest.mark.parametrize("smooth", [False, True])
+@pytest.mark.parametrize("cycle", [24, 96])
+def test_a_profile_and_its_level_are_the_sums_written_out(which, smooth, cycle):
+    step = 86400 // cycle
+    y = 10 * np.sin(np.arange(cycle * 20) * 2 * np.pi / cycle) + with_gaps(2, cycle * 20, 0.0)
+    panel = panel_of(y, step)
+    season, share, memory, fade = (cycle, 7 * cycle)[which], 0.3, 0.25, 1.5
+    half = half_width(cycle) * smooth
+    assert half_width(24) == 0 and half_width(96) == 2
+    member = ProfileLevel("profile", which, share=share, memory=memory, fade=fade, smooth=smooth)
+    origins = np.array([cycle * 10 + 3, panel.T])
+    got = member.predict(panel, {}, origins, cycle + 9)
+    for i in range(panel.n):
+        for k, o in enumerate(origins):
+            past = panel.values[i, :o]
+            mean = slow_cycle_mean(past, season, share)
+            deviation = np.full(o, NAN)
+            for t in range(season, o):
+                near = mean[max(0, t - season - half) : t - season + half + 1]
+                deviation[t] = past[t] - near[np.isfinite(near)].mean()
+            recent = deviation[season:][::-1]
+            weight = np.exp(-np.arange(len(recent)) / (memory * cycle))
+            level = (weight * recent).sum() / weight.sum()
+            for h in range(cycle + 9):
+                column = o + h - season
+                while column + half >= o:
+                    column -= season
+                profile = mean[max(0, column - half) : column + half + 1].mean()
+                want = profile + level * np.exp(-(h + 1) / (fade * cycle))
+                np.testing.assert_allclose(got[i, k, h], want, rtol=1e-4, atol=1e-4)
 
 
 def hinge(length, shape):
@@ -280,14 +583,22 @@ def test_a_cells_extreme_is_the_level_that_a_run_of_points_stayed_beyond_in_it(a
     values[1, 20:23] = NAN
     widths = np.array([1, 1, 1, 2, 2, 5, 5, 6])
     ends = np.cumsum(widths)
-    origins = np.array([10, 25, 37])
-    raw = np.zeros((2, 3, len(widths)), np.float32)  # the forecast of each cell is its mean
-    donor = np.broadcast_to(np.arange(3, dtype=np.int16)[:, None], raw.shape)
-    got = PathLibrary(raw, donor, values, origins, ends, raw).extremes(widths, above, run)
+    origins = np.array([10, 25, 37, 0])
+    none = np.zeros((2, 4, len(widths)), np.float32)
+    donor = np.broadcast_to(np.array([0, 1, 2, 3], np.int16)[:, None], none.shape).copy()
+    donor[1, 3] = 2
+    own = np.broadcast_to(origins, (2, 4))
+    got = PathLibrary(none, donor, values, own, ends, np.ones((2, 4))).lifts(widths, above, run)
+    assert got.dtype == np.float32 and got.shape == none.shape
+    assert (got[:, :, widths == 1] == 0).all(), "a cell of one step is its own extreme"
+    assert (got[0, 3] == 0).all(), "no origin, no errors"
+    np.testing.assert_array_equal(got[1, 3], got[1, 2])
     extreme, most = (max, min) if above else (min, max)
     for i in range(2):
-        for k, o in enumerate(origins):
+        for k, o in enumerate(origins[:3]):
             for h, (end, width) in enumerate(zip(o + ends, widths, strict=True)):
+                if width == 1:
+                    continue
                 cell = values[i, end - width : end]
                 held = [values[i, t - run + 1 : t + 1] for t in range(end - width, end)]
                 held = [most(r.tolist()) for r in held if np.isfinite(r).all()]
@@ -318,9 +629,59 @@ def test_donors_lend_errors_only_where_an_origin_has_none():
 
 def test_a_library_draws_known_errors_only():
     residual = np.array([[[1.0, 4.0], [2.0, 5.0], [NAN, NAN]]], np.float32)
-    library = build_library(residual, np.zeros((1, 9)), np.array([1, 2, 3]), np.array([1, 2]), seed=0)
-    assert set(library.residuals[0, :, 0].tolist()) <= {1.0, 2.0}
-    assert set(library.residuals[0, :, 1].tolist()) <= {4.0, 5.0}
+    ends, history = np.array([1, 2]), np.array([9])
+    origins, calm = np.array([[1, 2, 3]]), np.ones((1, 3))
+    library = build_library(residual, np.zeros((1, 9)), origins, ends, history, calm, seed=0)
+    windows = 9 / ends
+    plain = library.residuals[0] / stretch(3, windows, seed=0)
+    drawn = np.take_along_axis(residual[0], library.donor[0], axis=0)
+    assert set(drawn[:, 0].tolist()) <= {1.0, 2.0} and set(drawn[:, 1].tolist()) <= {4.0, 5.0}
+    for h in range(2):
+        bias = np.median(drawn[:, h]) * BIAS_WINDOWS / (windows[h] + BIAS_WINDOWS)
+        np.testing.assert_allclose(plain[:, h], drawn[:, h] - bias, rtol=1e-5)
+
+
+def test_a_series_is_stretched_by_its_own_history_and_without_errors_stays_where_it_is():
+    rng = np.random.default_rng(1)
+    residual = np.repeat(rng.normal(size=(1, 20, 3)), 3, axis=0).astype(np.float32)
+    residual[2] = NAN
+    args = (np.zeros((3, 9)), np.ones((3, 20), np.int64), np.array([1, 5, 20]))
+    short = build_library(residual, *args, np.array([30, 3000, 30]), np.ones((3, 20)), seed=3)
+    alone = build_library(residual[1:2], args[0][:1], args[1][:1], args[2], np.array([3000]), np.ones((1, 20)), seed=3)
+    np.testing.assert_array_equal(short.residuals[1], alone.residuals[0])
+    assert (short.residuals[0].std(0) > short.residuals[1].std(0)).all()
+    assert (short.residuals[2] == 0).all()
+
+
+@pytest.mark.parametrize("paths", [5, 96])
+def test_paths_are_stretched_by_the_quantiles_of_students_t_over_the_normal(paths):
+    windows = np.array([4000.0, 300.0, 40.0, 12.0, 7.5, 1.0, 0.2])
+    got = stretch(paths, windows, seed=2)
+    assert got.shape == (paths, len(windows)) and got.dtype == np.float32
+    share = (np.arange(paths) + 0.5) / paths
+    for h, independent in enumerate(windows):
+        freedom = max(FREEDOM * independent, LEAST_FREEDOM)
+        want = np.sqrt(freedom / chi2.isf(share, freedom)) * np.sqrt(1 + 1 / freedom) * FRESH
+        np.testing.assert_allclose(np.sort(got[:, h]), np.sort(want), rtol=0.03)
+    order = np.argsort(got[:, 2])
+    assert (np.diff(got[order], axis=0) > -1e-6).all(), "a path has the same quantile in all cells"
+    assert (np.diff(got.std(axis=0)) >= -1e-6).all(), "fewer windows, more spread"
+    assert (order != np.arange(paths)).any()
+
+
+def test_a_series_that_is_restless_now_errs_more_for_a_while():
+    rng = np.random.default_rng(2)
+    errors, restless = rng.normal(size=(4, 6, 5)).astype(np.float32), rng.uniform(0.5, 2.0, size=(4, 6))
+    ends, now = np.array([1, 6, 30, 160, 300]), np.array([1.0, 50.0, 1e-4, NAN])
+    restless[0, 2] = 0.0
+    library = PathLibrary(errors, np.zeros((4, 6, 5), np.int16), np.zeros((4, 9), np.float32), now, ends, restless)
+    got = library.stretched(now)
+    for i, k, h in np.ndindex(errors.shape):
+        ratio = np.sqrt(now[i] / restless[i, k]) if restless[i, k] > 0 else np.inf
+        ratio = 1.0 if np.isnan(ratio) else min(max(ratio, 1 / RESTLESS_MOST), RESTLESS_MOST)
+        want = errors[i, k, h] * ratio ** np.exp(-ends[h] / RESTLESS_LASTS)
+        np.testing.assert_allclose(got[i, k, h], want, rtol=3e-3)
+    np.testing.assert_array_equal(got[:, :, 4], errors[:, :, 4])
 
 
 def test_combining_is_the_weighted_mean_of_the_members_that_answer():
@@ -337,27 +698,74 @@ def test_combining_is_the_weighted_mean_of_the_members_that_answer():
         np.testing.assert_allclose(got[i, k, h], want, rtol=1e-4, atol=1e-5)
 
 
-def test_weights_sum_to_one_and_follow_the_errors_to_the_minus_fourth_power():
+def slow_weights(parts, truth, windows):
+    """Weights of one series ``[M, H]``, horizon by horizon, from ``parts [M, K, H]`` and ``truth [K, H]``."""
+    M, _, H = parts.shape
+    out = np.zeros((M, H))
+    cells_of = [[h for h in range(H) if 2**b <= h + 1 < 2 ** (b + 1)] for b in range(int(np.log2(H)) + 1)]
+    errors = []
+    for cells in cells_of:
+        each = [np.abs(parts[m][:, cells] - truth[:, cells]) for m in range(M)]
+        each = [e[np.isfinite(e)] for e in each]
+        most = max(len(e) for e in each)
+        errors.append([e.mean() if len(e) and len(e) >= SCARCE * most else NAN for e in each])
+    silent = np.isnan(errors).all(axis=0)
+    prior = np.where(silent, 1e-6, 1.0)
+    prior = prior / prior.sum()
+    for b, cells in enumerate(cells_of):
+        known = [e for e in errors[b] if np.isfinite(e)]
+        if known:
+            floor = LEAST * min(known)
+            raw = np.array([max(e, floor) ** -POWER if np.isfinite(e) else 0.0 for e in errors[b]])
+            independent = windows / 2**b
+            trust = independent / (independent + PRIOR_WINDOWS)
+            prior = trust * raw / raw.sum() + (1 - trust) * prior
+        out[:, cells] = prior[:, None]
+    return out
+
+
+@pytest.mark.parametrize("horizon", [1, 7, 20])
+def test_weights_follow_the_errors_and_shrink_to_those_of_the_next_shorter_horizon(horizon):
     rng = np.random.default_rng(8)
-    truth = rng.normal(size=(2, 30, 7)).astype(np.float32)
-    size = np.array([1.0, 2.0, 4.0])
-    parts = truth + size[:, None, None, None].astype(np.float32)
-    weights = weigh(parts.astype(np.float32), truth)
-    np.testing.assert_allclose(weights.sum(1), 1, rtol=1e-5)
-    raw = size**-4 / (size**-4).sum()
-    want = raw * 30 / 34 + (4 / 34) / 3
-    np.testing.assert_allclose(weights[0, :, 3], want, rtol=1e-3)
+    truth = rng.normal(size=(5, 30, horizon)).astype(np.float32)
+    size = np.array([1.0, 1.5, 0.7, 2.0])[:, None, None, None] * (1 + rng.random((4, 1, 1, horizon)))
+    parts = (truth + size * rng.normal(size=(4, 5, 30, horizon))).astype(np.float32)
+    truth[1, 25:, :] = NAN
+    truth[2, :, 3:] = NAN  # nothing known so far ahead: the weights of the horizons before it
+    parts[0, 3] = NAN  # a member without any answer
+    parts[1, 3, :20] = NAN  # and one with few
+    truth[4] = NAN
+    windows = np.array([200.0, 3.0, 60.0, 40.0, 50.0])
+    got = weigh(parts, truth, windows)
+    assert got.dtype == np.float32 and got.shape == (5, 4, horizon)
+    np.testing.assert_allclose(got.sum(1), 1, rtol=1e-5)
+    for i in range(5):
+        np.testing.assert_allclose(got[i], slow_weights(parts[:, i], truth[i], windows[i]), rtol=1e-3, atol=1e-8)
+    assert (got[3, 0] > 0).all() and (got[3, 0] < 1e-6).all()
+    np.testing.assert_allclose(got[4], 0.25)
+
+
+def test_weights_are_those_of_the_errors_where_much_is_known_and_equal_where_nothing_is():
+    truth = np.zeros((1, 30, 7), np.float32)
+    size = np.array([1.0, 1.5, 4.0])
+    parts = np.broadcast_to(size[:, None, None, None], (3, 1, 30, 7)).astype(np.float32)
+    np.testing.assert_allclose(weigh(parts, truth, np.array([0.0])), 1 / 3, rtol=1e-6)
+    want = size**-POWER / (size**-POWER).sum()
+    np.testing.assert_allclose(weigh(parts, truth, np.array([1e9]))[0, :, 5], want, rtol=1e-4)
+    far = weigh(parts, truth, np.array([20.0]))[0]
+    assert far[0, 0] < far[0, 1] < far[0, 3] < want[0], "each horizon adds what it knows"
 
 
 def test_weights_are_constant_within_a_bucket_of_horizon_and_do_not_depend_on_the_unit():
     rng = np.random.default_rng(9)
     truth, parts = rng.normal(size=(2, 20, 12)), rng.normal(size=(4, 2, 20, 12))
-    weights = weigh(parts.astype(np.float32), truth.astype(np.float32))
+    windows = np.array([100.0, 20.0])
+    weights = weigh(parts.astype(np.float32), truth.astype(np.float32), windows)
     for b in np.unique(buckets(12)):
         inside = weights[:, :, buckets(12) == b]
         np.testing.assert_array_equal(inside, np.repeat(inside[:, :, :1], inside.shape[2], 2))
     for unit in (1e-12, 1e12):
-        scaled = weigh((unit * parts).astype(np.float32), (unit * truth).astype(np.float32))
+        scaled = weigh((unit * parts).astype(np.float32), (unit * truth).astype(np.float32), windows)
         np.testing.assert_allclose(scaled, weights, rtol=1e-3)
 
 
