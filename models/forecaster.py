@@ -116,9 +116,7 @@ class Forecaster:
         there = np.isfinite(v)
         self._history = self._fitted - np.where(there.any(1), there.argmax(1), self._fitted)
         self._found = self._find_seasons()
-        self._windows = {
-            s.width: find_windows(coarsen(v, s.width)) for s in (*self._near.segments, *uniform_grid(self.step, 1).segments)
-        }
+        self._windows = {w: find_windows(coarsen(v, w)) for w in sorted({s.width for s in self._near.segments} | {1})}
         self._past = []
         self._blocks = [self._fit_block(slice(a, min(a + BLOCK, len(v)))) for a in range(0, len(v), BLOCK)]
         self._calibrator = self._calibrate()
