@@ -382,6 +382,7 @@ class Forecaster:
         """Middle of each cell in seconds ahead, ``[H]``."""
         return np.asarray((self._near.ends - (self._near.widths - 1) / 2) * self.step, np.float64)
 
+
 def _believed(panel: Panel, reference: RampReference | None, windows: Index) -> list[Ramp]:
     """The ramps to follow; not in a trailing mean, which rises while a bad hour leaves its window."""
     found = find_ramps(panel, reference)
@@ -430,7 +431,7 @@ def _restlessness(deviation: Float) -> Float:
     there = np.isfinite(size)
     mean = np.where(there, size, 0).sum(1) / np.maximum(there.sum(1), 1)
     recent = np.stack([exponential_mean(row, RESTLESS_MEMORY) for row in size]) if len(size) else size
-    return np.where(np.isfinite(recent), recent, mean[:, None]) + CALM * mean[:, None] + 1e-30
+    return np.asarray(np.where(np.isfinite(recent), recent, mean[:, None]) + CALM * mean[:, None] + 1e-30)
 
 
 def _within_reason(paths: Array32, centred: Float, centre: Float) -> Array32:

@@ -94,7 +94,13 @@ def pooled_profile(panel: Panel, positions: Index, origins: Index, scale: Float 
 
 @njit(cache=True)
 def _pool(
-    values: Array32, hourly: Array32, reference: Array32, precision: Array32, positions: Index, first: Index, season: int
+    values: Array32,
+    hourly: Array32,
+    reference: Array32,
+    precision: Array32,
+    positions: Index,
+    first: Index,
+    season: int,
 ) -> Array32:
     """Means of ``values [n, T]`` over the cycles, each by how near ``hourly`` is to the ``reference [n, K, J]``."""
     n, K, J = reference.shape
