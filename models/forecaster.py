@@ -8,7 +8,7 @@ the series' own past. Where a ramp is under way, a share of the paths follows th
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -20,7 +20,7 @@ from models.calibration import EXAMPLES, Calibrator, Past
 from models.ensemble import Combination, actuals, fit_combination, predict_now
 from models.grid import MINUTE, Grid, nested_grid, uniform_grid, within_history
 from models.library import CALM, RESTLESS_MEMORY, PathLibrary, build_library
-from models.panel import Float, Index, Panel, coarsen, lengths_table, make_panel, row_centre
+from models.panel import Float, Index, Panel, clip_spikes, coarsen, fill, lengths_table, make_panel, row_centre
 from models.paths import Forecast
 from models.ramp import Ramp, RampReference, find_ramps, fit_reference, profile_between, ramp_paths, shapes_of
 from models.recursions import cycle_mean, exponential_mean, from_profile
@@ -50,6 +50,19 @@ class _Block:
     reference: RampReference | None
 
 
+@dataclass(frozen=True)
+class _Now:
+    """What a block's series are like at the last column: ``base [n, H]``, the combined forecast; ``restless [n]``; the
+    R ``ramps`` under way, with the ``profile [R, H]`` and its ``shapes [B, R, H]`` that they go on along.
+    """
+
+    base: Array32
+    restless: Float
+    ramps: Sequence[Ramp] = ()
+    profile: Array32 = field(default_factory=lambda: np.empty((0, 0), np.float32))
+    shapes: Float = field(default_factory=lambda: np.empty((0, 0, 0)))
+
+
 @dataclass
 class Forecaster:
     """Forecasts of n series that share a grid.
@@ -73,6 +86,7 @@ class Forecaster:
     _values: Float = field(default_factory=lambda: np.empty((0, 0)), repr=False)
     _start: Index = field(default_factory=lambda: np.zeros(1, np.int64), repr=False)
     _blocks: list[_Block] = field(default_factory=list, repr=False)
+    _now: list[_Now] = field(default_factory=list, repr=False)  # of each block; empty: not looked at since the update
     _fitted: int = 0
     _centre: Float = field(default_factory=lambda: np.empty((0, 1)), repr=False)
     _found: Index = field(default_factory=lambda: np.empty((0, 0), np.int64), repr=False)
@@ -107,15 +121,16 @@ class Forecaster:
         self._scores = self._scorer.run(v)
         self._centre = row_centre(v)
         self._near = within_history(self.grid, self._fitted)
-        self._blocks, self._past = [], []
+        self._blocks, self._now, self._past = [], [], []
         self._calibrator = self._calibrate()
         if self._fitted < MIN_POINTS or not self._near.segments:
             return self
         there = np.isfinite(v)
         self._history = self._fitted - np.where(there.any(1), there.argmax(1), self._fitted)
         self._found = self._find_seasons()
-        self._windows = {w: find_windows(coarsen(v, w)) for w in self._widths()}
-        self._blocks = [self._fit_block(slice(a, min(a + BLOCK, len(v)))) for a in range(0, len(v), BLOCK)]
+        self._windows = {w: find_windows(coarsen(v, w)) for w in sorted(self._widths())}
+        made = [self._fit_block(slice(a, min(a + BLOCK, len(v)))) for a in range(0, len(v), BLOCK)]
+        self._blocks, self._now = [block for block, _ in made], [now for _, now in made]
         self._calibrator = self._calibrate()
         return self
 
@@ -132,6 +147,7 @@ class Forecaster:
         k, T = new.shape[1], self._values.shape[1]
         self._values = np.concatenate([self._values, new], axis=1)[:, -T:]
         self._start = self._start + k * self.step
+        self._now = []
         if self._scorer is not None and self._scores is not None:
             self._scorer = AnomalyScorer.from_arrays(
                 self._scorer.to_arrays()
@@ -152,8 +168,11 @@ class Forecaster:
 
     def forecast(self) -> Forecast:
         """Paths from the last column on."""
-        H = self.grid.cells
-        parts = [self._forecast_block(b) for b in self._blocks]
+        # As they are now: a later fit replaces them.
+        blocks, H = self._blocks, self.grid.cells
+        if not self._now:
+            self._now = [self._look(b, self._panels(b.rows)) for b in blocks]
+        parts = [self._forecast_block(b, now) for b, now in zip(blocks, self._now, strict=True)]
         paths = _joined([p for p, _ in parts], len(self._values), H)
         paths[self.state != "ok"] = np.nan
         follows = np.zeros(paths.shape[:2], np.bool_)
@@ -252,11 +271,21 @@ class Forecaster:
         """Panels by cell width."""
         return {w: self._panel(rows, w) for w in self._widths()}
 
-    def _ramp_panel(self, rows: slice) -> Panel:
+    def _ramp_panel(self, rows: slice, panels: dict[int, Panel]) -> Panel:
+        """The panel on which ramps are looked for, made from one of ``panels`` where that has the same cells."""
         width = max(1, RAMP_CELL // self.step)
         columns = self._fitted // width
         table = lengths_table(None, self.seasons, self.step * width, np.full(rows.stop - rows.start, columns))
-        return make_panel(self._centred(rows), self.step, width, table)
+        if width not in panels:
+            return make_panel(self._centred(rows), self.step, width, table)
+        like = panels[width]
+        # Where gaps are filled from another season, the same cells have other values.
+        differ = (table[:, 0] != like.lengths[:, 0]) & ~np.isfinite(like.observed).all(1)
+        values = like.values
+        if differ.any():
+            values = values.copy()
+            values[differ] = fill(clip_spikes(like.observed[differ]), np.ascontiguousarray(table[differ, 0]))
+        return Panel(values, like.observed, like.step, table, np.zeros(len(values), np.int64))
 
     def _origins(self, lengths: Index, rows: slice) -> Origins:
         """Origins of the backtest in columns ``[n, K]``, oldest first, in line with the coarsest cells; 0 where a short
@@ -268,7 +297,7 @@ class Forecaster:
             out[i, PATHS - len(back) :] = self._fitted - back
         return out
 
-    def _fit_block(self, rows: slice) -> _Block:
+    def _fit_block(self, rows: slice) -> tuple[_Block, _Now]:
         panels = self._panels(rows)
         origins = self._origins(panels[1].lengths, rows)
         combinations, residuals, centres = [], [], []
@@ -280,18 +309,20 @@ class Forecaster:
             residuals.append((actuals(panel, at, s.last) - backtest)[:, :, s.first :])
             centres.append(backtest[:, :, s.first :])
         residual = np.concatenate(residuals, axis=2)
-        ramp_panel = self._ramp_panel(rows)
+        ramp_panel = self._ramp_panel(rows, panels)
         reference = fit_reference(ramp_panel)
+        ramps = _believed(ramp_panel, reference, panels[1].windows)
         # Errors made while the present ramp began belong to the ramp, not to the noise around it.
         target = origins[:, :, None] + self._near.ends
-        for ramp in _believed(ramp_panel, reference, panels[1].windows):
+        for ramp in ramps:
             residual[ramp.row, target[ramp.row] > self._fitted - ramp.onset / self.step] = np.nan
         deviation = _deviations(panels[1])
         restless = _restlessness(deviation)
         before = np.take_along_axis(restless, np.maximum(origins - 1, 0), axis=1)
         library = build_library(residual, deviation, origins, self._near.ends, self._history[rows], before, self.seed)
         self._remember(rows, library, np.concatenate(centres, 2))
-        return _Block(rows, combinations, library, reference)
+        block = _Block(rows, combinations, library, reference)
+        return block, self._look(block, panels, ramp_panel, ramps, restless[:, -1])
 
     def _remember(self, rows: slice, library: PathLibrary, centres: Array32) -> None:
         """Keep what the odds are calibrated on: forecasts from some of the origins, and the error paths."""
@@ -305,9 +336,15 @@ class Forecaster:
             at, origins = library.origins[i, known], library.origins[i]
             self._past.append(Past(level, y, padded, at, library.residuals[i], origins))
 
-    def _forecast_block(self, b: _Block) -> tuple[Array32, NDArray[np.bool_]]:
-        """Paths ``[n, K, H]``, and which of them follow a ramp ``[n, K]``."""
-        panels = self._panels(b.rows)
+    def _look(
+        self,
+        b: _Block,
+        panels: dict[int, Panel],
+        ramp_panel: Panel | None = None,
+        ramps: list[Ramp] | None = None,
+        restless: Float | None = None,
+    ) -> _Now:
+        """What a block's series are like at the last column; what is already known of that need not be found again."""
         base = np.concatenate(
             [
                 predict_now(c, panels[s.width], s.last)[:, s.first :]
@@ -315,38 +352,41 @@ class Forecaster:
             ],
             axis=1,
         )
-        residual = b.library.stretched(_restlessness(_deviations(panels[1]))[:, -1])
-        paths = _within_reason(base[:, None] + residual, self._centred(b.rows), self._centre[b.rows])
-        follows = np.zeros(paths.shape[:2], np.bool_)
-        if b.reference is not None:
-            ramp_panel = self._ramp_panel(b.rows)
+        if restless is None:
+            restless = _restlessness(_deviations(panels[1]))[:, -1]
+        if b.reference is None:
+            return _Now(base, restless.copy())
+        if ramp_panel is None:
+            ramp_panel = self._ramp_panel(b.rows, panels)
+        if ramps is None:
             ramps = _believed(ramp_panel, b.reference, panels[1].windows)
-            if ramps:
-                self._follow(paths, residual, follows, ramps, b.reference, ramp_panel)
-        return paths, follows
-
-    def _follow(
-        self,
-        paths: Array32,
-        residual: Array32,
-        follows: NDArray[np.bool_],
-        ramps: list[Ramp],
-        reference: RampReference,
-        panel: Panel,
-    ) -> None:
-        """Replace a share of the paths (the ramp's weight) by the profile plus the ramp plus the error, in place."""
+        if not ramps:
+            return _Now(base, restless.copy())
         rows = [r.row for r in ramps]
-        middle = (self._near.ends - (self._near.widths - 1) / 2) * self.step  # of each cell, in seconds ahead
-        cells = int(np.ceil(self._near.ends[-1] * self.step / panel.step))
-        profile = profile_between(panel.select(rows), panel.T, panel.T + cells)
-        at = np.clip((middle / panel.step).astype(np.int64), 0, cells - 1)
-        profile = profile[:, at]
-        shapes = shapes_of(profile, reference.low[rows], reference.high[rows])
-        for j, ramp in enumerate(ramps):
-            path = profile[j] + ramp_paths(ramp, shapes[:, j], middle, paths.shape[1], self.seed)
+        middle = self._middles()
+        cells = int(np.ceil(self._near.ends[-1] * self.step / ramp_panel.step))
+        profile = profile_between(ramp_panel.select(rows), ramp_panel.T, ramp_panel.T + cells)
+        profile = profile[:, np.clip((middle / ramp_panel.step).astype(np.int64), 0, cells - 1)]
+        return _Now(
+            base, restless.copy(), ramps, profile, shapes_of(profile, b.reference.low[rows], b.reference.high[rows])
+        )
+
+    def _forecast_block(self, b: _Block, now: _Now) -> tuple[Array32, NDArray[np.bool_]]:
+        """Paths ``[n, K, H]``, and which of them follow a ramp ``[n, K]``."""
+        residual = b.library.stretched(now.restless)
+        paths = _within_reason(now.base[:, None] + residual, self._centred(b.rows), self._centre[b.rows])
+        follows = np.zeros(paths.shape[:2], np.bool_)
+        for j, ramp in enumerate(now.ramps):
+            path = ramp_paths(ramp, now.shapes[:, j], self._middles(), paths.shape[1], self.seed)
+            path += now.profile[j]
             use = np.isfinite(path).all(1)  # rows of NaN: paths that do not follow the ramp
             paths[ramp.row, use] = path[use] + residual[ramp.row, use]
             follows[ramp.row, use] = True
+        return paths, follows
+
+    def _middles(self) -> Float:
+        """Middle of each cell in seconds ahead, ``[H]``."""
+        return np.asarray((self._near.ends - (self._near.widths - 1) / 2) * self.step, np.float64)
 
 
 def _believed(panel: Panel, reference: RampReference | None, windows: Index) -> list[Ramp]:

@@ -218,14 +218,24 @@ def moving_mean(values: NDArray[np.float32], half: int) -> NDArray[np.float32]:
     """
     if half == 0:
         return values
+    return _moving_mean(values, half)
+
+
+@njit(cache=True)
+def _moving_mean(values: NDArray[np.float32], half: int) -> NDArray[np.float32]:
     n, T = values.shape
-    there = np.isfinite(values)
-    total, count = np.zeros((n, T + 1)), np.zeros((n, T + 1))
-    np.cumsum(np.where(there, values, 0.0), axis=1, out=total[:, 1:], dtype=np.float64)
-    np.cumsum(there, axis=1, out=count[:, 1:], dtype=np.float64)
-    a, b = np.maximum(np.arange(T) - half, 0), np.minimum(np.arange(T) + half + 1, T)
-    c = count[:, b] - count[:, a]
-    return np.where(c > 0, (total[:, b] - total[:, a]) / np.maximum(c, 1), np.nan).astype(np.float32)
+    out = np.full((n, T), np.float32(np.nan))
+    total, count = np.zeros(T + 1), np.zeros(T + 1, np.int64)
+    for i in range(n):
+        for t in range(T):
+            there = np.isfinite(values[i, t])
+            total[t + 1] = total[t] + (values[i, t] if there else 0.0)
+            count[t + 1] = count[t] + there
+        for t in range(T):
+            a, b = max(t - half, 0), min(t + half + 1, T)
+            if count[b] > count[a]:
+                out[i, t] = (total[b] - total[a]) / (count[b] - count[a])
+    return out
 
 
 def make_panel(values: Float, step: int, width: int, lengths: Index, windows: Index | None = None) -> Panel:

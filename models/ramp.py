@@ -16,12 +16,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 from scipy.special import expit, ndtri
 
 from models.grid import DAY, HOUR, WEEK
 from models.panel import Panel
-from models.robust import nan_quantile, scale_about_zero
+from models.robust import MAD_TO_SD, nan_quantile, scale_about_zero
 from models.seasonal_profile import season_profile
 
 Float = NDArray[np.float64]
@@ -106,23 +107,34 @@ def shapes_of(profile: Array32, low: Float, high: Float) -> Float:
 
 def past_slopes(deviation: Float, shapes: Float, onsets: Index, at: Index) -> Float:
     """Hinge slopes at the columns ``at [S]`` for every onset, ``[B, n, S, W]``; NaN where too early."""
-    there = np.isfinite(deviation)
-    d = np.where(there, deviation, 0)
+    return np.moveaxis(_past_slopes(deviation, shapes, onsets, at), 2, 3)
+
+
+@njit(cache=True)
+def _past_slopes(deviation: Float, shapes: Float, onsets: Index, at: Index) -> Float:
+    """The same with the instants last, ``[B, n, W, S]``."""
     B, n, T = shapes.shape
-    start = at[:, None] - onsets
-    valid = start >= 0
-    start = np.maximum(start, 0)
-    r = np.arange(T) + 0.5
-    zero = np.zeros((n, 1))
-    out = np.empty((B, n, len(at), len(onsets)))
+    out = np.full((B, n, len(onsets), len(at)), np.nan)
+    c0, c1, q0, q1, q2 = np.zeros(T + 1), np.zeros(T + 1), np.zeros(T + 1), np.zeros(T + 1), np.zeros(T + 1)
     for b in range(B):
-        s = np.where(there, shapes[b], 0)
-        parts = (d * s, d * s * r, s * s, s * s * r, s * s * r * r)
-        sums = [np.concatenate([zero, np.cumsum(x, axis=1)], 1) for x in parts]
-        c0, c1, q0, q1, q2 = (x[:, at][:, :, None] - x[:, start] for x in sums)
-        den = q2 - 2 * start * q1 + start**2 * q0
-        with np.errstate(invalid="ignore", divide="ignore"):
-            out[b] = np.where(valid & (den > 1e-9), (c1 - start * c0) / den, np.nan)
+        for i in range(n):
+            for t in range(T):
+                there = np.isfinite(deviation[i, t])
+                d, s = (deviation[i, t], shapes[b, i, t]) if there else (0.0, 0.0)
+                r = t + 0.5
+                c0[t + 1] = c0[t] + d * s
+                c1[t + 1] = c1[t] + d * s * r
+                q0[t + 1] = q0[t] + s * s
+                q1[t + 1] = q1[t] + s * s * r
+                q2[t + 1] = q2[t] + s * s * r * r
+            for w in range(len(onsets)):
+                for k in range(len(at)):
+                    end, start = at[k], at[k] - onsets[w]
+                    if start < 0:
+                        continue
+                    den = q2[end] - q2[start] - 2 * start * (q1[end] - q1[start]) + start**2 * (q0[end] - q0[start])
+                    if den > 1e-9:
+                        out[b, i, w, k] = (c1[end] - c1[start] - start * (c0[end] - c0[start])) / den
     return out
 
 
@@ -141,7 +153,8 @@ def fit_reference(panel: Panel) -> RampReference | None:
     slopes = np.abs(past_slopes(deviation, shapes_of(profile, low, high), coarse, at))
     # The newest part may hold the ramp that is under way: it must not become its own reference.
     slopes[:, :, at[:, None] > T - np.minimum(2 * coarse + DAY // panel.step, T // 2)] = np.nan
-    bar = np.maximum(SIGNIFICANT * scale_about_zero(slopes, 2), EXCEEDS_PAST * nan_quantile(slopes, 0.99, 2))
+    middle, high_slope = nan_quantile(slopes, [0.5, 0.99], 2)
+    bar = np.maximum(SIGNIFICANT * MAD_TO_SD * middle, EXCEEDS_PAST * high_slope)
     bar = _interpolate(bar, coarse, onsets)
     noise = scale_about_zero(deviation, axis=1)
     return RampReference(low, high, noise, _inflation(deviation, noise), bar, onsets)
@@ -241,47 +254,73 @@ def _versions(
     return Ramp(row, float(odds @ sure), odds, slope[b, w] / step, error[b, w] / step, age, b)
 
 
+@njit(cache=True)
 def _fit_hinges(d: Float, shapes: Float, onsets: Index) -> tuple[Float, Float, Float, Float]:
     """Slopes, explained sums of squares and sums of squares of hinges that end now, ``[B, n, W]``.
 
-    The last array is what the best step explains, ``[n]``.
+    The last array is what the best step explains, ``[n]``. ``onsets`` ascend.
     """
-    there = np.isfinite(d)
-    v = np.where(there, d, 0)[:, ::-1]
-    age = np.arange(v.shape[1]) + 0.5
-    last = onsets - 1
-    slope, gain, spread = np.zeros((3, len(shapes), len(d), len(onsets)))
-    for b in range(len(shapes)):
-        s = np.where(there, shapes[b], 0)[:, ::-1]
-        parts = (v * s, v * s * age, s * s, s * s * age, s * s * age * age)
-        x0, x1, q0, q1, q2 = (np.cumsum(x, axis=1)[:, last] for x in parts)
-        num = onsets * x0 - x1
-        den = onsets**2 * q0 - 2 * onsets * q1 + q2
-        ok = den > 1e-9
-        slope[b] = np.where(ok, num / np.where(ok, den, 1), 0)
-        gain[b], spread[b] = slope[b] * num, np.where(ok, den, 1e-9)
-    count = np.maximum(np.cumsum(there[:, ::-1], axis=1), 1)
-    return slope, gain, spread, (np.cumsum(v, axis=1) ** 2 / count).max(1)
+    B, n, T = shapes.shape
+    W = len(onsets)
+    slope, gain, spread = np.zeros((B, n, W)), np.zeros((B, n, W)), np.zeros((B, n, W))
+    step = np.zeros(n)
+    for i in range(n):
+        total, count = 0.0, 0
+        for back in range(T):
+            if np.isfinite(d[i, T - 1 - back]):
+                total += d[i, T - 1 - back]
+                count += 1
+                step[i] = max(step[i], total**2 / count)
+        for b in range(B):
+            x0 = x1 = q0 = q1 = q2 = 0.0
+            w = 0
+            for back in range(T):
+                v, s, age = d[i, T - 1 - back], shapes[b, i, T - 1 - back], back + 0.5
+                if np.isfinite(v):
+                    x0 += v * s
+                    x1 += v * s * age
+                    q0 += s * s
+                    q1 += s * s * age
+                    q2 += s * s * age * age
+                if w < W and onsets[w] == back + 1:
+                    length = onsets[w]
+                    num = length * x0 - x1
+                    den = length**2 * q0 - 2 * length * q1 + q2
+                    ok = den > 1e-9
+                    slope[b, i, w] = num / den if ok else 0.0
+                    gain[b, i, w] = slope[b, i, w] * num
+                    spread[b, i, w] = den if ok else 1e-9
+                    w += 1
+    return slope, gain, spread, step
 
 
+@njit(cache=True)
 def _ended_gain(d: Float, onsets: Index) -> float:
     """What the best ramp that ended an hour ago or longer explains of ``d [T]``: a line up to its end, and since then
     its last value (a plateau) or nothing (a recovery).
     """
-    there = np.isfinite(d)[::-1]
-    v = np.where(there, d[::-1], 0.0).astype(np.float64)
-    age = np.arange(len(d)) + 0.5
-    v0, v1, n0, n1, n2 = (
-        np.concatenate([[0.0], np.cumsum(x)]) for x in (v, v * age, there, there * age, there * age * age)
-    )
-    end = onsets[:, None]
-    num = onsets * (v0[onsets] - v0[end]) - (v1[onsets] - v1[end])
-    den = onsets**2 * (n0[onsets] - n0[end]) - 2 * onsets * (n1[onsets] - n1[end]) + n2[onsets] - n2[end]
-    height = onsets - end
-    ok = (height > 0) & (den > 1e-9)
-    recovery = num**2 / np.where(ok, den, 1)
-    plateau = (num + height * v0[end]) ** 2 / np.where(ok, den + height**2 * n0[end], 1)
-    return float(np.where(ok, np.maximum(recovery, plateau), 0).max())
+    T = len(d)
+    v0, v1, n0, n1, n2 = np.zeros(T + 1), np.zeros(T + 1), np.zeros(T + 1), np.zeros(T + 1), np.zeros(T + 1)
+    for back in range(T):
+        there = np.isfinite(d[T - 1 - back])
+        v, one, age = d[T - 1 - back] if there else 0.0, 1.0 if there else 0.0, back + 0.5
+        v0[back + 1] = v0[back] + v
+        v1[back + 1] = v1[back] + v * age
+        n0[back + 1] = n0[back] + one
+        n1[back + 1] = n1[back] + one * age
+        n2[back + 1] = n2[back] + one * age * age
+    best = 0.0
+    for onset in onsets:
+        for end in onsets:
+            height = onset - end
+            if height <= 0:
+                break
+            num = onset * (v0[onset] - v0[end]) - (v1[onset] - v1[end])
+            den = onset**2 * (n0[onset] - n0[end]) - 2 * onset * (n1[onset] - n1[end]) + n2[onset] - n2[end]
+            if den > 1e-9:
+                plateau = (num + height * v0[end]) ** 2 / (den + height**2 * n0[end])
+                best = max(best, num**2 / den, plateau)
+    return best
 
 
 def _foretells(d: Float, shape: Float, limit: float) -> bool:
@@ -301,24 +340,38 @@ def _foretells(d: Float, shape: Float, limit: float) -> bool:
     return bool((on * weight).sum() < limit * (ended * weight).sum())
 
 
+@njit(cache=True)
 def _looks_like(d: Float, line: Float, noise: float, level: bool) -> bool:
     """Whether the deviation ``d [w]`` follows ``line [w]``: medians by thirds, growth in each, and no end to it.
 
     ``noise``: standard deviation of a point, inflated for autocorrelation.
     """
-    parts = np.array_split(np.arange(len(d)), 3)
-    if min(np.isfinite(d[p]).mean() for p in parts) < 0.3:
-        return False
-    m = np.array([np.nanmedian(d[p]) for p in parts])
-    e = np.array([np.median(line[p]) for p in parts])
     size = np.abs(line).max()
+    m, e = np.empty(3), np.empty(3)
+    begin = 0
+    for third in range(3):
+        end = begin + len(d) // 3 + (third < len(d) % 3)
+        part = d[begin:end]
+        known = part[np.isfinite(part)]
+        if len(known) < 0.3 * len(part):
+            return False
+        m[third], e[third] = np.median(known), np.median(line[begin:end])
+        begin = end
     slack = 2.5 * noise / np.sqrt(len(d) / 3)
-    if (np.abs(m - e) > 0.3 * size + slack).any():
+    for third in range(3):
+        if abs(m[third] - e[third]) > 0.3 * size + slack:
+            return False
+    sign = np.sign(e[2])
+    for third in range(2):
+        grown, wanted = m[third + 1] - m[third], abs(e[third + 1] - e[third])
+        if level and grown * sign < 0.3 * wanted - slack:
+            return False
+    newest = max(3, len(d) // 6)
+    total, count = 0.0, 0
+    for t in range(len(d) - newest, len(d)):
+        if np.isfinite(d[t]):
+            total += d[t] - line[t]
+            count += 1
+    if count == 0:
         return False
-    if level and (np.diff(m) * np.sign(e[-1]) < 0.3 * np.abs(np.diff(e)) - slack).any():
-        return False
-    newest = slice(-max(3, len(d) // 6), None)
-    if not np.isfinite(d[newest]).any():
-        return False
-    gap = abs(np.nanmean(d[newest] - line[newest]))
-    return bool(gap <= 0.25 * size + 2.5 * noise / np.sqrt(max(3, len(d) // 6)))
+    return bool(abs(total / count) <= 0.25 * size + 2.5 * noise / np.sqrt(newest))

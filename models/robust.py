@@ -14,13 +14,27 @@ MAD_TO_SD = 1.4826
 def nan_quantile(values: ArrayLike, q: ArrayLike, axis: int) -> Float:
     """``numpy.nanquantile`` whose result is NaN where a slice holds no number.
 
+    One sort of the whole block: many times faster than a call for each slice.
+
     >>> nan_quantile([[1.0, np.nan, 3.0], [np.nan] * 3], 0.5, axis=1)
     array([ 2., nan])
     """
-    v = np.asarray(values, dtype=np.float64)
-    empty = np.isnan(v).all(axis=axis)
-    safe = np.where(np.expand_dims(empty, axis), 0.0, v)
-    return np.where(empty, np.nan, np.nanquantile(safe, np.asarray(q, dtype=np.float64), axis=axis))
+    v = np.moveaxis(np.asarray(values, dtype=np.float64), axis, -1)
+    share = np.asarray(q, dtype=np.float64)
+    if v.shape[-1] == 0:
+        return np.full((*share.shape, *v.shape[:-1]), np.nan)
+    ordered = np.array(v, order="C")
+    ordered.sort(axis=-1)  # NaN last
+    size = v.shape[-1] - np.isnan(ordered).sum(-1)
+    at = share.reshape(-1, *(1,) * size.ndim) * np.maximum(size - 1, 0)
+    low = at.astype(np.int64)
+    high = np.minimum(low + 1, np.maximum(size - 1, 0))
+    rest = at - low
+    a, b = (np.moveaxis(np.take_along_axis(ordered, np.moveaxis(i, 0, -1), -1), -1, 0) for i in (low, high))
+    with np.errstate(invalid="ignore"):
+        found = np.where(rest < 0.5, a + (b - a) * rest, b - (b - a) * (1 - rest))
+    found = np.where(a == b, a, found)  # of two infinite values too
+    return np.asarray(found.reshape(*share.shape, *size.shape))
 
 
 def scale_about_zero(values: ArrayLike, axis: int) -> Float:

@@ -10,10 +10,8 @@ Shapes: n series, T columns, K origins, J positions relative to an origin.
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
+from numba import njit
 from numpy.typing import NDArray
 
 from models.grid import DAY
@@ -25,7 +23,6 @@ Index = NDArray[np.int64]
 # How many cycles make the profile: a week of days, and as many weeks as a month has.
 CYCLES_SHORT, CYCLES_LONG = 7, 5
 POOLED_CYCLES = 28
-FEW_RUNS = 8  # up to here, copying runs beats picking single columns
 KERNEL_WIDTH = 1.5  # of the day-to-day standard deviation of an hour's mean
 
 
@@ -40,31 +37,6 @@ def _past(positions: Index, origins: Index, season: int, reach: int) -> Index:
     return np.asarray(np.maximum(1, -(-ahead // season)))
 
 
-class _Columns:
-    """Columns ``[K, J]`` to pick from many rows; runs of neighbours are copied as runs. Before column 0: NaN."""
-
-    def __init__(self, column: Index) -> None:
-        self.column = column
-        self.any = bool((column >= 0).any())
-        self.inside = bool((column >= 0).all())
-        jumps = np.flatnonzero((np.diff(column, axis=1) != 1).any(axis=0)) + 1
-        self.runs = list(pairwise([0, *jumps.tolist(), column.shape[1]]))
-
-    def of(self, row: Array32) -> Array32:
-        """The picked values of one row ``[T]``: an array ``[K, J]`` of the caller's own."""
-        if not self.inside or len(self.runs) > FEW_RUNS:
-            return np.where(self.column >= 0, row[np.maximum(self.column, 0)], np.float32(np.nan))
-        out = np.empty(self.column.shape, np.float32)
-        if len(out) == 1:
-            for a, b in self.runs:
-                start = int(self.column[0, a])
-                out[0, a:b] = row[start : start + b - a]
-            return out
-        for a, b in self.runs:
-            out[:, a:b] = sliding_window_view(row, b - a)[self.column[:, a]]
-        return out
-
-
 def profile_at(panel: Panel, positions: Index, origins: Index, which: int) -> Array32:
     """An hour's trimmed mean over past cycles of season ``which`` at the phase of ``positions [K, J]``, ``[n, K, J]``.
 
@@ -74,25 +46,35 @@ def profile_at(panel: Panel, positions: Index, origins: Index, which: int) -> Ar
     values, reach = panel.hourly
     season = panel.seasons[which]
     first = _past(positions, origins, season, reach)
-    shape = (panel.n, *positions.shape)
-    total, count = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
-    low, high = np.full(shape, np.inf, np.float32), np.full(shape, -np.inf, np.float32)
-    for k in range(cycles_of(panel, which)):
-        pick = _Columns(positions - (first + k) * season)
-        if not pick.any:
-            break
-        for i in range(panel.n):  # one series at a time stays in the processor's cache
-            v = pick.of(values[i])
-            np.fmin(low[i], v, out=low[i])
-            np.fmax(high[i], v, out=high[i])
-            missing = np.isnan(v)
-            v[missing] = 0
-            count[i] += ~missing
-            total[i] += v
-    trim = count >= 3
-    with np.errstate(invalid="ignore", divide="ignore"):
-        total = np.where(trim, total - low - high, total)
-        return (total / np.where(trim, count - 2, count)).astype(np.float32)
+    return _trimmed_means(values, positions, first, season, cycles_of(panel, which))
+
+
+@njit(cache=True)
+def _trimmed_means(values: Array32, positions: Index, first: Index, season: int, cycles: int) -> Array32:
+    """Means of ``values [n, T]`` over ``cycles`` cycles from the ``first [K, J]`` back, ``[n, K, J]``."""
+    K, J = positions.shape
+    out = np.full((len(values), K, J), np.float32(np.nan))
+    for i in range(len(values)):
+        for k in range(K):
+            for j in range(J):
+                total, low, high = np.float32(0), np.float32(np.inf), np.float32(-np.inf)
+                count = 0
+                column = positions[k, j] - first[k, j] * season
+                for _ in range(cycles):
+                    if column < 0:
+                        break
+                    v = values[i, column]
+                    if not np.isnan(v):
+                        total += v
+                        low, high = min(low, v), max(high, v)
+                        count += 1
+                    column -= season
+                if count >= 3:
+                    total = total - low - high
+                    count -= 2
+                if count > 0:
+                    out[i, k, j] = total / np.float32(count)
+    return out
 
 
 def pooled_profile(panel: Panel, positions: Index, origins: Index) -> Array32:
@@ -102,27 +84,41 @@ def pooled_profile(panel: Panel, positions: Index, origins: Index) -> Array32:
     season = panel.seasons[0]
     first = _past(positions, origins, season, reach)
     precision = (1 / (KERNEL_WIDTH * panel.cycle_scale)).astype(np.float32)
-    total, mass = np.zeros_like(reference), np.full_like(reference, 1e-6)
-    for k in range(POOLED_CYCLES):
-        pick = _Columns(positions - (first + k) * season)
-        if not pick.any:
-            break
-        for i in range(panel.n):
-            z = pick.of(hourly[i])
-            z -= reference[i]
-            z *= precision[i]
-            z *= z
-            z *= -0.5
-            weight = np.exp(z, out=z)
-            v = pick.of(values[i])
-            v *= weight  # NaN where either is
-            missing = np.isnan(v)
-            weight[missing] = 0
-            v[missing] = 0
-            total[i] += v
-            mass[i] += weight
-    # Where no day agrees with the reference, the reference itself.
-    return ((total + 1e-6 * reference) / mass).astype(np.float32)
+    return _pool(values, hourly, reference, precision, positions, first, season)
+
+
+@njit(cache=True)
+def _pool(
+    values: Array32,
+    hourly: Array32,
+    reference: Array32,
+    precision: Array32,
+    positions: Index,
+    first: Index,
+    season: int,
+) -> Array32:
+    """Means of ``values [n, T]`` over the cycles, each by how near ``hourly`` is to the ``reference [n, K, J]``."""
+    n, K, J = reference.shape
+    out = np.empty((n, K, J), np.float32)
+    little, half = np.float32(1e-6), np.float32(-0.5)
+    for i in range(n):
+        for k in range(K):
+            for j in range(J):
+                total, mass, middle = np.float32(0), little, reference[i, k, j]
+                column = positions[k, j] - first[k, j] * season
+                for _ in range(POOLED_CYCLES):
+                    if column < 0:
+                        break
+                    z = (hourly[i, column] - middle) * precision[i]
+                    weight = np.exp(half * (z * z))
+                    v = values[i, column] * weight
+                    if not np.isnan(v):
+                        total += v
+                        mass += weight
+                    column -= season
+                # Where no day agrees with the reference, the reference itself.
+                out[i, k, j] = (total + little * middle) / mass
+    return out
 
 
 def season_profile(panel: Panel, positions: Index, origins: Index) -> Array32:

@@ -12,10 +12,12 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
+from scipy import fft
 
 from models.base import Array32, Fitted, Member, Origins
 from models.panel import Float, Panel
 from models.recursions import exponential_mean
+from models.robust import nan_quantile
 
 SHORTEST_WINDOW = 4
 NEWEST = 2000  # columns that the window is found from
@@ -33,19 +35,22 @@ def find_windows(values: Float) -> NDArray[np.int64]:
 
 
 def _window_of(row: Float) -> int:
-    y = row[np.isfinite(row)][-NEWEST:]
+    newest = row[-NEWEST:]
+    y = newest if np.isfinite(newest).all() else row[np.isfinite(row)][-NEWEST:]
     if len(y) < 6 * SHORTEST_WINDOW:
         return 0
     change = np.diff(y)
-    low, high = np.quantile(change, [CLIPPED, 1 - CLIPPED])
+    low, high = nan_quantile(change, [CLIPPED, 1 - CLIPPED], axis=0)
     change = np.clip(change, low, high) if high > low else change
     change = change - change.mean()
     size, variance = len(change), float((change**2).mean())
     if variance <= 0:
         return 0
-    spectrum = np.abs(np.fft.rfft(change, 2 * size)) ** 2
     lags = np.arange(size // 2 + 1)
-    acf = np.fft.irfft(spectrum)[: len(lags)] / (size - lags) / variance
+    padded = int(fft.next_fast_len(size + len(lags), real=True))  # no lag of these wraps around
+    spectrum = fft.rfft(change, padded)
+    power = spectrum.real**2 + spectrum.imag**2
+    acf = fft.irfft(power, padded)[: len(lags)] / (size - lags) / variance
     window = int(acf.argmin())  # of all lags: what alternates is most negative at the first
     if window < SHORTEST_WINDOW:
         return 0
