@@ -90,7 +90,9 @@ def drop_exploded(out: Array32, origins: Origins, low: NDArray[np.float64], high
                 continue
             a, b = low[i, o - 1], high[i, o - 1]
             room = EXPLODED * (b - a) + ROUNDING * max(abs(a), abs(b))
+            least, most = a - room, b + room
+            inside = True
             for h in range(H):
-                if not (a - room <= out[i, k, h] <= b + room):
-                    out[i, k] = np.nan
-                    break
+                inside &= (least <= out[i, k, h]) & (out[i, k, h] <= most)
+            if not inside:
+                out[i, k] = np.nan

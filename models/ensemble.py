@@ -43,10 +43,20 @@ def buckets(horizon: int) -> Index:
 
 def actuals(panel: Panel, origins: Origins, horizon: int) -> Array32:
     """What came after each origin ``[n, K]``, ``[n, K, H]``; NaN where missing, not yet there, or no origin."""
-    column = origins[:, :, None] + np.arange(horizon)
-    rows = np.arange(panel.n)[:, None, None]
-    value = panel.observed[rows, np.minimum(column, panel.T - 1)]
-    return np.where((column < panel.T) & (origins > 0)[:, :, None], value, np.nan).astype(np.float32)
+    return _after(panel.observed, origins, horizon)
+
+
+@njit(cache=True)
+def _after(values: Float, origins: Origins, horizon: int) -> Array32:
+    n, K = origins.shape
+    out = np.full((n, K, horizon), np.float32(np.nan))
+    for i in range(n):
+        for k in range(K):
+            o = origins[i, k]
+            if o > 0:
+                for h in range(min(horizon, values.shape[1] - o)):
+                    out[i, k, h] = values[i, o + h]
+    return out
 
 
 @njit(cache=True)
@@ -54,16 +64,20 @@ def combine(parts: Array32, weights: Array32) -> Array32:
     """Weighted mean of ``parts [M, n, K, H]`` with ``weights [n, M, H]``, leaving out members that have no answer."""
     M, n, K, H = parts.shape
     out = np.empty((n, K, H), np.float32)
+    total, mass = np.empty(H), np.empty(H)
+    wide = weights.astype(np.float64)  # the smallest are subnormal in single precision: slow to multiply
     for i in range(n):
         for k in range(K):
+            total[:], mass[:] = 0.0, 0.0
+            for m in range(M):
+                value, weight = parts[m, i, k], wide[i, m]
+                for h in range(H):
+                    known = np.isfinite(value[h])
+                    w = weight[h] if known else 0.0
+                    total[h] += w * (value[h] if known else np.float32(0))
+                    mass[h] += w
             for h in range(H):
-                total = mass = 0.0
-                for m in range(M):
-                    value, weight = parts[m, i, k, h], weights[i, m, h]
-                    if np.isfinite(value) and weight > 0:
-                        total += weight * value
-                        mass += weight
-                out[i, k, h] = total / mass if mass > 0 else np.nan
+                out[i, k, h] = total[h] / mass[h] if mass[h] > 0 else np.nan
     return out
 
 
@@ -75,14 +89,20 @@ def _errors(parts: Array32, truth: Array32, bucket: Index) -> tuple[Float, Float
     M, n, K, H = parts.shape
     B = bucket[-1] + 1
     total, count = np.zeros((n, M, B)), np.zeros((n, M, B))
+    size, known = np.empty(H), np.empty(H)
     for m in range(M):
         for i in range(n):
+            size[:], known[:] = 0.0, 0.0
             for k in range(K):
+                value, there = parts[m, i, k], truth[i, k]
                 for h in range(H):
-                    error = abs(parts[m, i, k, h] - truth[i, k, h])
-                    if np.isfinite(error):
-                        total[i, m, bucket[h]] += error
-                        count[i, m, bucket[h]] += 1
+                    error = abs(value[h] - there[h])
+                    counts = np.isfinite(error)
+                    size[h] += error if counts else np.float32(0)
+                    known[h] += 1.0 if counts else 0.0
+            for h in range(H):
+                total[i, m, bucket[h]] += size[h]
+                count[i, m, bucket[h]] += known[h]
     return np.where(count > 0, total / np.maximum(count, 1), np.nan), count
 
 

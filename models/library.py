@@ -138,6 +138,8 @@ def hold_known(residual: Array32) -> Array32:
     enough = count >= np.clip(count.max(1, keepdims=True, initial=0), 1, MIN_KNOWN)
     cell = np.arange(residual.shape[2])
     last = np.maximum.accumulate(np.where(enough, cell, -1), axis=1)
+    if (last == cell).all():
+        return residual
     return np.take_along_axis(residual, np.where(last < 0, cell, last)[:, None, :], axis=2)
 
 
@@ -172,7 +174,9 @@ def build_library(
     donor = choose_donors(np.isfinite(known), seed)
     drawn = np.take_along_axis(np.nan_to_num(known), donor, axis=1)
     windows = history[:, None] / ends
-    drawn -= (np.median(drawn, axis=1) * BIAS_WINDOWS / (windows + BIAS_WINDOWS))[:, None].astype(np.float32)
+    ordered = np.sort(np.ascontiguousarray(np.moveaxis(drawn, 1, 2)), axis=2)
+    median = (ordered[:, :, (ordered.shape[2] - 1) // 2] + ordered[:, :, ordered.shape[2] // 2]) / 2
+    drawn -= (median * BIAS_WINDOWS / (windows + BIAS_WINDOWS))[:, None].astype(np.float32)
     for columns in np.unique(history):
         rows = history == columns
         drawn[rows] *= stretch(drawn.shape[1], np.maximum(columns, 1) / ends, seed)

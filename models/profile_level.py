@@ -66,6 +66,6 @@ def _follow(
             if o == 0:
                 continue
             level = deviation[o - 1] if np.isfinite(deviation[o - 1]) else 0.0
-            ahead = profile_ahead(profile, season[i], half[i], o, H)
+            ahead, row = profile_ahead(profile, season[i], half[i], o, H), out[i, k]
             for h in range(H):
-                out[i, k, h] = ahead[h] + level * decay[h]
+                row[h] = ahead[h] + level * decay[h]

@@ -87,8 +87,14 @@ def from_profile(y: Float, profile: Float, season: int, half: int) -> Float:
 def profile_ahead(profile: Float, season: int, half: int, origin: int, horizon: int) -> Float:
     """The profile over ``origin .. origin + horizon - 1``, known from columns before ``origin``, ``[horizon]``."""
     out = np.full(horizon, np.nan)
-    for h in range(horizon):
-        column = origin + h - season * ((h + half) // season + 1)
-        if column >= 0:
-            out[h] = profile[column]
+    back = season * (half // season + 1)
+    turn = back - half  # where the columns on either side of it reach the next cycle
+    h = 0
+    while h < horizon:
+        stop = min(turn, horizon)
+        for g in range(max(h, back - origin), stop):
+            out[g] = profile[origin + g - back]
+        back += season
+        turn += season
+        h = stop
     return out
