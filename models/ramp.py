@@ -44,7 +44,7 @@ EXCEEDS_PAST = 1.2  # times the 99 % quantile of the past slopes
 SURE_AT = 1.3  # this many times the bar: no doubt left
 # Error of a ramp through its older two thirds in its newest third, over that of one that ended, to be a ramp at all.
 # A growing peak says little at night: it must only not be clearly worse.
-FORETOLD, FORETOLD_SHAPED = 0.75, 2.0
+FORETOLD, FORETOLD_SHAPED = 0.75, 1.5
 CANDIDATES = 8  # onsets whose shape is checked per series, best first
 PERSISTS = 5 * DAY  # a ramp goes on for this long on average, or PERSISTS_AGES times its age if that is more
 PERSISTS_AGES = 4.0
