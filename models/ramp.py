@@ -45,7 +45,8 @@ SURE_AT = 1.3  # this many times the bar: no doubt left
 # Error of a ramp through its older two thirds in its newest third, over that of one that ended, to be a ramp at all.
 # A growing peak says little at night: it must only not be clearly worse.
 FORETOLD, FORETOLD_SHAPED = 0.75, 1.5
-SHAPED_CYCLES = 1.5  # days that a growing peak must have been growing: one unusual day is none
+# Days that a growing peak must have been growing, and cells that it must be made of: one unusual day is none.
+SHAPED_CYCLES, SHAPED_CELLS = 1.5, 100
 CANDIDATES = 8  # onsets whose shape is checked per series, best first
 PERSISTS = 5 * DAY  # a ramp goes on for this long on average, or PERSISTS_AGES times its age if that is more
 PERSISTS_AGES = 4.0
@@ -195,13 +196,14 @@ def find_ramps(panel: Panel, reference: RampReference | None) -> list[Ramp]:
         ratio = np.abs(slope) / reference.bar[:, :, : len(onsets)]
     ratio = np.where(np.isfinite(ratio), ratio, 0)
     shaped_too_young = np.zeros(ratio.shape[::2], bool)  # [B, W]
-    shaped_too_young[1:] = onsets < SHAPED_CYCLES * panel.seasons[0]
+    shaped_too_young[1:] = onsets < max(SHAPED_CELLS, SHAPED_CYCLES * panel.seasons[0])
+    ratio[np.broadcast_to(shaped_too_young[:, None], ratio.shape)] = 0
     ramps = []
     for i in np.flatnonzero((ratio > 1).any((0, 2))):
         noise = max(float(reference.noise[i] * np.sqrt(reference.inflation[i])), 1e-12)
         support = gain[:, i] / (2 * noise**2) + np.log(SHAPE_PRIOR)[:, None]
-        tall = np.where(shaped_too_young, 0, ratio[:, i])
-        best = _best_candidate(d[i], shapes[:, i], slope[:, i], support, tall, onsets, noise)
+        support[shaped_too_young] = -np.inf
+        best = _best_candidate(d[i], shapes[:, i], slope[:, i], support, ratio[:, i], onsets, noise)
         if best is not None:
             error = noise / np.sqrt(spread[:, i])
             step_rival = step_gain[i] / (2 * noise**2) - np.log(RAMP_TO_STEP)
