@@ -164,5 +164,7 @@ made_here || make_venv
 install_lock
 .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --no-index -e .
 rm -rf "$tools/apt"
+say "compiling the forecast engine, once"
+.venv/bin/python scripts/warm_up.py || say "it could not be compiled now: the first forecast will take a minute longer"
 echo "$wanted $root" >"$stamp"
 say "ready. Servers: $(PATH=$PATH:$tools/bin command -v prometheus | sed "s#^$root/##") and its kin; try: make demo"
