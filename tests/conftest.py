@@ -84,18 +84,24 @@ def node_exporter() -> Iterator[NodeExporter]:
 
 
 @pytest.fixture(scope="session")
-def failing_platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Give the URL of a Prometheus with 15 days of a platform whose accuracy slides and whose disk fills up.
-
-    Its samples reach half an hour past now, so that they are fresh however long the tests take. It has
-    ``PAST_QUERIES`` only.
-    """
+def failing_past(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The data directory of :func:`failing_platform`; a server of one's own takes a copy."""
     now = int(time.time()) // 300 * 300
     wrong = [Scenario("accuracy-slide", now - 4 * 3600, 0.6), Scenario("disk-fill", now - 4 * 3600, 0.6)]
     data = tmp_path_factory.mktemp("failing-platform")
     platform = Platform(seed=3, scenarios=wrong, clock="around_the_clock")
     backfill(platform, data, start=now - 15 * 86400, end=now + 1800, queries=PAST_QUERIES)
-    with Prometheus(data=data) as server:
+    return data
+
+
+@pytest.fixture(scope="session")
+def failing_platform(failing_past: Path) -> Iterator[str]:
+    """Give the URL of a Prometheus with 15 days of a platform whose accuracy slides and whose disk fills up.
+
+    Its samples reach half an hour past now, so that they are fresh however long the tests take. It has
+    ``PAST_QUERIES`` only.
+    """
+    with Prometheus(data=failing_past) as server:
         yield server.url
 
 

@@ -12,6 +12,8 @@ from typing import Any
 import jupytext
 import nbformat
 
+from detector.servers import Prometheus
+
 ROOT = Path(__file__).parents[1]
 NOTEBOOK = ROOT / "notebooks" / "first_look.ipynb"
 
@@ -31,7 +33,14 @@ def test_the_notebook_is_committed_without_outputs() -> None:
         assert cell.get("execution_count") is None
 
 
-def test_the_notebook_finds_the_culprit_from_top_to_bottom(failing_platform: str, tmp_path: Path) -> None:
+def test_the_notebook_finds_the_culprit_from_top_to_bottom(failing_past: Path, tmp_path: Path) -> None:
+    with Prometheus(
+        data=shutil.copytree(failing_past, tmp_path / "data", ignore=shutil.ignore_patterns("lock"))
+    ) as own:
+        run_notebook(own.url, tmp_path)
+
+
+def run_notebook(url: str, tmp_path: Path) -> None:
     executed = tmp_path / NOTEBOOK.name
     shutil.copy(NOTEBOOK, executed)
     arguments = ["--nbmake", "--nbmake-timeout=120", "--overwrite", "-n0", "-q", "-p", "no:cacheprovider"]
@@ -41,7 +50,7 @@ def test_the_notebook_finds_the_culprit_from_top_to_bottom(failing_platform: str
         text=True,
         check=False,
         cwd=tmp_path,
-        env={**os.environ, "DETECTOR_URL": failing_platform, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "DETECTOR_URL": url, "PYTHONPATH": str(ROOT)},
     )
     assert done.returncode == 0, done.stdout + done.stderr
     notebook = nbformat.read(executed, as_version=4)

@@ -44,7 +44,8 @@ def test_it_never_fires_without_hold_new_points_in_a_row_at_or_above_the_probabi
     was_firing = False
     for index, state in enumerate(walk(policy, slots)):
         if state.firing and not was_firing:
-            with_data = [(p, data) for p, new, data in slots[: index + 1] if new or data is not DataState.OK]
+            past = enumerate(slots[: index + 1])  # what is there at the first look is new
+            with_data = [(p, data) for i, (p, new, data) in past if new or i == 0 or data is not DataState.OK]
             last = with_data[-policy.hold :]
             assert len(last) == policy.hold
             assert all(data is DataState.OK and p >= policy.probability for p, data in last)
