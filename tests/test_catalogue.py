@@ -8,7 +8,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from detector.catalogue import Catalogue, load_catalogue, parse_catalogue, schema
+from detector.catalogue import Catalogue, load_catalogue, parse_catalogue, platform, schema
 from detector.catalogue.durations import format_duration, parse_duration
 from detector.catalogue.load import built_in_text
 from detector.errors import ConfigError, Problem
@@ -474,6 +474,13 @@ def test_the_reference_names_every_key_and_its_examples_are_sound() -> None:
         schema.Breach,
         schema.Alert,
         schema.ThresholdAlert,
+        schema.Environment,
+        platform.PrometheusSettings,
+        platform.ElasticsearchSettings,
+        platform.AlertmanagerSettings,
+        platform.GrafanaSettings,
+        schema.Service,
+        platform.DownAlert,
     )
     for part in parts:
         for name, field in part.model_fields.items():

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from detector.catalogue import document as yaml_document
-from detector.catalogue import schema
+from detector.catalogue import platform, schema
 from detector.catalogue.document import Document, fill_in_environment, read_document, shown
 from detector.catalogue.durations import format_duration
 from detector.catalogue.schema import Catalogue, Query
@@ -32,9 +32,25 @@ _PARTS: dict[str, type[schema.Part]] = {
     "breach": schema.Breach,
     "threshold_alert": schema.ThresholdAlert,
     "alert": schema.Alert,
+    "down_alert": platform.DownAlert,
+}
+_NAMED: dict[str, type[schema.Part]] = {
+    "queries": schema.Query,
+    "environments": schema.Environment,
+    "services": schema.Service,
+}
+"""What stands under a name of the author's choice."""
+_OF_ENVIRONMENT: dict[str, type[schema.Part]] = {
+    "prometheus": platform.PrometheusSettings,
+    "elasticsearch": platform.ElasticsearchSettings,
+    "alertmanager": platform.AlertmanagerSettings,
+    "grafana": platform.GrafanaSettings,
 }
 _UNION_TAGS = ("one", "several")
-_DURATION_KEYS = frozenset({"every", "step", "history", "horizons", "horizon", "for", "refit", "timeout"})
+_DURATION_KEYS = frozenset(
+    {"every", "step", "history", "horizons", "horizon", "for", "refit", "timeout"}
+    | {"retention", "scrape_interval", "group_wait", "repeat_interval", "refresh", "data_kept"}
+)
 _EXPECTED = {
     "missing": "a value",
     "int_type": "a whole number",
@@ -210,8 +226,10 @@ def _known_keys(container: yaml_document.Path) -> list[str]:
     names = [part for part in container if isinstance(part, str)]
     if not names:
         part: type[schema.Part] | None = Catalogue
-    elif names[0] == "queries" and len(container) == 2:
-        part = Query
+    elif names[0] in _NAMED and len(container) == 2:
+        part = _NAMED[names[0]]
+    elif names[0] == "environments" and len(container) == 3:
+        part = _OF_ENVIRONMENT.get(names[2])
     else:
         part = _PARTS.get(names[-1])
     fields = part.model_fields.items() if part else ()

@@ -13,6 +13,7 @@ from pydantic_core import PydanticCustomError
 
 from detector.catalogue.contradictions import contradictions
 from detector.catalogue.fields import Number, Part, Seconds, Text, Whole, Whom, expectation, plain_text
+from detector.catalogue.platform import Environment, Service
 from detector.catalogue.settings import BasicAuth, Endpoint, Settings, Tls
 
 __all__ = [
@@ -21,9 +22,11 @@ __all__ = [
     "Breach",
     "Catalogue",
     "Endpoint",
+    "Environment",
     "Objective",
     "Part",
     "Query",
+    "Service",
     "Settings",
     "ThresholdAlert",
     "Tls",
@@ -173,6 +176,8 @@ class Catalogue(Part):
     """Settings and queries, checked. `query` finds one by name."""
 
     settings: Settings = Field(default_factory=Settings)
+    environments: dict[str, Environment] = Field(default_factory=dict)
+    services: dict[str, Service] = Field(default_factory=dict)
     queries: dict[str, Query] = Field(min_length=1)
     _origin: str | None = PrivateAttr(default=None)
 

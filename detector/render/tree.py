@@ -1,0 +1,69 @@
+"""The whole tree of one environment: every file that `detector render --env` writes.
+
+A part of the tree is a function from the catalogue and the name of an environment to texts by path. It stands in
+PARTS, and so in what is written, compared and committed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from detector.errors import ConfigError
+from detector.render.rules import render_rules
+
+if TYPE_CHECKING:
+    from detector.catalogue import Catalogue
+
+Files = Mapping[str, str]
+"""Texts by their path under the environment's directory, `prometheus/rules/detector.yml`."""
+
+
+def prometheus_files(catalogue: Catalogue, environment: str) -> Files:
+    """What Prometheus reads."""
+    return {"prometheus/rules/detector.yml": render_rules(catalogue)}
+
+
+PARTS: tuple[Callable[[Catalogue, str], Files], ...] = (prometheus_files,)
+
+
+def render_tree(catalogue: Catalogue, environment: str) -> dict[str, str]:
+    """Every file of an environment, by path.
+
+    Raises:
+        ConfigError: the catalogue has no such environment.
+    """
+    if environment not in catalogue.environments:
+        known = ", ".join(catalogue.environments) or "none; add one under `environments`"
+        raise ConfigError(f"no environment {environment!r} in {catalogue.origin or 'the catalogue'}; it has {known}")
+    files: dict[str, str] = {}
+    for part in PARTS:
+        files.update(part(catalogue, environment))
+    return files
+
+
+def write_tree(files: Files, out: Path) -> list[str]:
+    """Write the files under ``out``, remove those of an earlier rendering; returns the paths that changed.
+
+    Raises:
+        ConfigError: a file cannot be written or removed.
+    """
+    changed = differences(files, out)
+    try:
+        for path in changed:
+            if path in files:
+                (out / path).parent.mkdir(parents=True, exist_ok=True)
+                (out / path).write_text(files[path], encoding="utf-8")
+            else:
+                (out / path).unlink()
+    except OSError as error:
+        raise ConfigError(f"cannot write {error.filename}: {error.strerror}") from error
+    return changed
+
+
+def differences(files: Files, out: Path) -> list[str]:
+    """Paths that are missing under ``out``, are there but not rendered, or have another text."""
+    there = {str(p.relative_to(out)): p for p in sorted(out.rglob("*")) if p.is_file()}
+    different = [path for path, text in files.items() if path not in there or there[path].read_bytes() != text.encode()]
+    return sorted({*different, *(path for path in there if path not in files)})
