@@ -24,7 +24,7 @@ from models.panel import Float, Index
 
 ANCHORS = 5
 EXAMPLES = 24  # origins of each series that give examples, C
-PRIOR = np.array([-0.4, 0.6, 0.4])  # a, b, c where nothing is known: between the share and the base rate, less sure
+PRIOR = np.array([-0.2, 0.4, 0.4])  # a, b, c where nothing is known: between the share and the base rate, less sure
 PRIOR_STRENGTH = 20.0  # independent examples that the prior is worth
 FEWEST_PATHS = 5  # that an example must have left, when those that overlap it are out
 LEAST_SLOPE = 0.05
@@ -63,37 +63,44 @@ class Calibrator:
     ends: Index
     steps: Index
     lifts: Extremes
-    _learned: dict[tuple[bytes, bool, int], Float] = field(default_factory=dict, repr=False)
+    _learned: dict[tuple[bytes, bytes, bool, int], Float] = field(default_factory=dict, repr=False)
 
     @property
     def anchors(self) -> Index:
         """Cells at which coefficients are learned, ``[A]``."""
         return anchor_cells(len(self.steps))
 
-    def coefficients(self, thresholds: Float, above: bool, run: int) -> Float:
-        """Coefficients of every cell for a breach of ``thresholds [n]``, ``[n, H, 3]``."""
-        key = (np.asarray(thresholds, np.float64).tobytes(), above, run)
+    def coefficients(self, rows: Index, thresholds: Float, above: bool, run: int) -> Float:
+        """Coefficients of every cell for a breach of ``thresholds [r]`` by the series ``rows [r]``, ``[r, H, 3]``.
+
+        Only these series give examples: of others the question was not asked.
+        """
+        limits = np.ascontiguousarray(thresholds, np.float64)
+        key = (rows.tobytes(), limits.tobytes(), above, run)
         if key not in self._learned:
-            self._learned[key] = self._learn(thresholds, above, run)
+            self._learned[key] = self._learn(rows, limits, above, run)
         return between_anchors(self._learned[key], self.anchors, len(self.steps))
 
-    def _learn(self, thresholds: Float, above: bool, run: int) -> Float:
-        n, anchors = len(self.ends), self.anchors
+    def _learn(self, rows: Index, thresholds: Float, above: bool, run: int) -> Float:
+        anchors, ends = self.anchors, self.ends[rows]
         ahead = self.steps[anchors]
         narrow = int((np.diff(self.steps, prepend=0) == 1).sum())
         lifts = self.lifts(above, run)
         parts = []
-        for i, one in enumerate(self.past):
+        for i, threshold in zip(rows, thresholds, strict=True):
+            if i >= len(self.past):
+                break
+            one = self.past[i]
             residual = one.residual if lifts is None else one.residual + lifts[i]
-            limit = float(thresholds[i]) - one.level
+            limit = float(threshold) - one.level
             found = _ask(one.y, one.centre, one.at, residual, one.origins, limit, above, run, narrow, anchors, ahead)
             parts.append(np.column_stack([found, np.full(len(found), self.ends[i])]))
         table = np.concatenate(parts) if parts else np.empty((0, 6))
-        out = np.tile(PRIOR, (n, len(anchors), 1))
-        moments = np.unique(self.ends)
+        out = np.tile(PRIOR, (len(rows), len(anchors), 1))
+        moments = np.unique(ends)
         if len(moments) > MOMENTS:
             moments = np.unique(np.quantile(moments, np.arange(MOMENTS) / MOMENTS, method="lower"))
-        group = np.searchsorted(moments, self.ends, side="right") - 1
+        group = np.searchsorted(moments, ends, side="right") - 1
         for g, moment in enumerate(moments):
             for a in range(len(anchors)):
                 # Errors and base rates are of all of a series: it teaches none that ended before it.

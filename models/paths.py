@@ -157,8 +157,8 @@ class Forecast:
 
     def _chance(self, rows: Index, limit: Float, above: bool, run: int, width: Float) -> Float:
         """P(breach has begun by each cell) of ``rows``, ``[r, H]``."""
-        coefficients = self.calibrator.coefficients(limit, above, run)[rows]
         limit = limit[rows]
+        coefficients = self.calibrator.coefficients(rows, limit, above, run)
         lifts = self.lifts(above, run)
         none = np.zeros((1, 1, 1), np.float32)
         # In the precision of the paths: a constant at its threshold is not beyond it.
@@ -176,7 +176,7 @@ class Forecast:
         calm[~self._possible(rows, limit, above)] = 0.0
         ramp = np.cumsum(counts[1], axis=1) / np.maximum(self.paths.shape[1] - free, 1)[:, None]
         weight = (free / self.paths.shape[1])[:, None]
-        chance = np.maximum.accumulate(weight * calm + (1 - weight) * ramp, axis=1)
+        chance = _monotone(weight * calm + (1 - weight) * ramp)
         last = np.maximum(reached - 1, 0)
         return np.asarray(np.minimum(chance, chance[np.arange(len(rows)), last][:, None]))
 
@@ -187,6 +187,15 @@ class Forecast:
         history = np.where(np.isfinite(self.history[rows]), self.history[rows], np.nan)
         varies = np.fmax.reduce(history, axis=1) > np.fmin.reduce(history, axis=1)
         return np.asarray(inside & varies)
+
+
+def _monotone(chance: Float) -> Float:
+    """``chance [r, H]`` that never falls with the horizon: halfway between the least such curve above it and the
+    greatest below. The coefficients of the horizons are learned apart, and neither side is to be believed more.
+    """
+    least_above = np.maximum.accumulate(chance, axis=1)
+    greatest_below = np.minimum.accumulate(chance[:, ::-1], axis=1)[:, ::-1]
+    return np.asarray((least_above + greatest_below) / 2)
 
 
 def _calibrated(raw: Float, free: Index, base: Float, coefficients: Float) -> Float:

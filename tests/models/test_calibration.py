@@ -224,36 +224,36 @@ def calibrator_of(ys, ends, H=24):
 def test_coefficients_are_learned_for_each_question_and_shared_between_series_of_one_end():
     ys = ar_noise(6, 700, phi=0.9, seed=3)
     calibrator = calibrator_of(ys, [90_000] * 6)
-    one = calibrator.coefficients(np.full(6, 1.0), True, 1)
+    one = calibrator.coefficients(np.arange(6), np.full(6, 1.0), True, 1)
     assert one.shape == (6, 24, 3)
     np.testing.assert_array_equal(one, np.repeat(one[:1], 6, axis=0))
     assert (one[:, :, 1:] >= LEAST_SLOPE).all()
     assert np.abs(one - PRIOR).max() > 0.01
     for other in ((1.3, True, 1), (1.0, False, 1), (1.0, True, 2)):
-        assert (calibrator.coefficients(np.full(6, other[0]), *other[1:]) != one).any()
-    np.testing.assert_array_equal(calibrator.coefficients(np.full(6, 1.0), True, 1), one)
+        assert (calibrator.coefficients(np.arange(6), np.full(6, other[0]), *other[1:]) != one).any()
+    np.testing.assert_array_equal(calibrator.coefficients(np.arange(6), np.full(6, 1.0), True, 1), one)
 
 
 def test_a_question_learns_from_the_series_that_are_asked_with_it_by_their_own_thresholds():
     ys = ar_noise(3, 700, phi=0.9, seed=3)
     limits = np.array([1.0, 15.0, -4.0])
-    one = calibrator_of(ys, [90_000] * 3).coefficients(limits, True, 1)
+    one = calibrator_of(ys, [90_000] * 3).coefficients(np.arange(len(limits)), limits, True, 1)
     moved = calibrator_of(ys + 0.0, [90_000] * 3)
     order = [2, 0, 1]
     moved.past = [moved.past[i] for i in order]
-    np.testing.assert_allclose(moved.coefficients(limits[order], True, 1), one[order], rtol=1e-6)
+    np.testing.assert_allclose(moved.coefficients(np.arange(3), limits[order], True, 1), one[order], rtol=1e-6)
 
 
 def test_examples_teach_only_series_that_end_no_earlier():
     ys = ar_noise(3, 700, phi=0.9, seed=4)
     ends = [90_000, 95_000, 90_000 + 700 * 60]
     limits = np.full(3, 1.0)
-    together = calibrator_of(ys, ends).coefficients(limits, True, 1)
+    together = calibrator_of(ys, ends).coefficients(np.arange(len(limits)), limits, True, 1)
     assert (together[0] != together[2]).any()
     for changed in (1, 2):
         other = ys.copy()
         other[changed] = 5 * np.random.default_rng(5).normal(size=700)
-        again = calibrator_of(other, ends).coefficients(limits, True, 1)
+        again = calibrator_of(other, ends).coefficients(np.arange(len(limits)), limits, True, 1)
         np.testing.assert_array_equal(again[:changed], together[:changed])
         assert (again[changed] != together[changed]).any()
         assert (again[2] != together[2]).any()
