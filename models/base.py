@@ -37,11 +37,14 @@ class Member(ABC):
         """Coefficients for :meth:`predict` as arrays by name, each ``[n, ...]``; none where nothing is learned."""
         return self._fit(panel)
 
-    def predict(self, panel: Panel, fitted: Fitted, origins: Origins, horizon: int) -> Array32:
+    def predict(
+        self, panel: Panel, fitted: Fitted, origins: Origins, horizon: int, out: Array32 | None = None
+    ) -> Array32:
         """Forecast cells ``o .. o + horizon - 1`` from columns before ``o``, for each origin ``o``.
 
         ``origins``: ``[K]``, or ``[n, K]`` for origins of each series' own, where 0 is none. Returns
-        ``[n, K, horizon]``; NaN where the member has no answer (too little history, or it exploded).
+        ``[n, K, horizon]``, written into ``out`` where that is given; NaN where the member has no answer (too little
+        history, or it exploded).
 
         Raises:
             ValueError: an origin outside ``1 .. T``, or a horizon below 1.
@@ -53,7 +56,9 @@ class Member(ABC):
                 f"{self.name}: expected horizon >= 1 and origins in 1..{panel.T}, got {horizon}, {origins}"
             )
         at = np.ascontiguousarray(np.broadcast_to(at, (panel.n, at.shape[-1])))
-        out = np.full((panel.n, at.shape[1], horizon), np.nan, np.float32)
+        if out is None:
+            out = np.empty((panel.n, at.shape[1], horizon), np.float32)
+        out[:] = np.nan
         rows = self.serves(panel)
         if rows.any():
             self._predict(panel, fitted, at, np.flatnonzero(rows), out)

@@ -29,6 +29,7 @@ PRIOR_STRENGTH = 20.0  # independent examples that the prior is worth
 FEWEST_PATHS = 5  # that an example must have left, when those that overlap it are out
 LEAST_SLOPE = 0.05
 ROUNDS = 12  # of Newton's method
+SPAN = 16  # cells that are looked at together before each is looked at
 MOMENTS = 16  # different ends of history that have coefficients of their own, at most
 
 
@@ -177,18 +178,45 @@ def base_rates(y: Float, threshold: float, above: bool, run: int, ahead: Index) 
 
 
 @njit(cache=True)
-def first_crossing(centre: Array32, residual: Array32, threshold: float, above: bool, run: int, narrow: int) -> int:
-    """First cell in which a path breaks its threshold, H if none does: where a run of ``run`` cells begins in the first
-    ``narrow`` cells (of one step each), the cell itself beyond.
+def _tops(values: Array32, sign: float) -> Array32:
+    """The greatest of ``sign * values [m, H]`` in each SPAN of cells, ``[m, ceil(H / SPAN)]``."""
+    m, H = values.shape
+    out = np.full((m, (H + SPAN - 1) // SPAN), np.float32(-np.inf))
+    for i in range(m):
+        for h in range(H):
+            value = np.float32(sign) * values[i, h]
+            # What is not known may be anything: it rules nothing out.
+            out[i, h // SPAN] = max(out[i, h // SPAN], value if value == value else np.float32(np.inf))
+    return out
+
+
+@njit(cache=True)
+def first_crossings(
+    centre: Array32, residual: Array32, asked: NDArray[np.bool_], threshold: float, above: bool, run: int, narrow: int
+) -> Index:
+    """First cell in which each path ``centre [C, H] + residual [K, H]`` breaks its threshold, ``[C, K]``; H if none
+    does, or ``asked [C]`` is not set. It breaks where a run of ``run`` cells begins in the first ``narrow`` cells (of
+    one step each), and where a later cell is beyond.
     """
+    (C, H), K = centre.shape, len(residual)
     sign = 1.0 if above else -1.0
-    held = 0
-    for h in range(len(residual)):
-        beyond = sign * (centre[h] + residual[h]) > sign * threshold
-        held = held + 1 if beyond else 0
-        if beyond and (h >= narrow or held >= run):
-            return h if h >= narrow else h - run + 1
-    return len(residual)
+    limit = sign * threshold
+    top, of_errors = _tops(centre, sign), _tops(residual, sign)
+    out = np.full((C, K), H, np.int64)
+    for c in range(C):
+        for k in range(K if asked[c] else 0):
+            h = held = 0
+            while h < H:
+                if h % SPAN == 0 and top[c, h // SPAN] + of_errors[k, h // SPAN] <= limit:
+                    h, held = h + SPAN, 0  # most paths are far from it most of the time
+                    continue
+                beyond = sign * (centre[c, h] + residual[k, h]) > limit
+                held = held + 1 if beyond else 0
+                if beyond and (h >= narrow or held >= run):
+                    out[c, k] = h if h >= narrow else h - run + 1
+                    break
+                h += 1
+    return out
 
 
 @njit(cache=True)
@@ -225,7 +253,7 @@ def _ask(
     ahead: Index,
 ) -> Float:
     """Examples of one series, rows of (anchor, logit of share, logit of base rate, outcome, weight)."""
-    T, K, C, A = len(y), len(residual), len(at), len(anchors)
+    T, C, A = len(y), len(at), len(anchors)
     out = np.empty((C * A, 5))
     rows = 0
     begin = 0
@@ -233,13 +261,10 @@ def _ask(
         begin += 1
     first, beyond = next_breach(y, threshold, above, run)
     asked = np.zeros(C, np.bool_)
-    crossing = np.empty((C, K), np.int64)
     for c in range(C):
         o = at[c]
         asked[c] = begin < o and o + ahead[0] <= T and not beyond[o - 1] and np.isfinite(centre[c, 0])
-        if asked[c]:
-            for j in range(K):
-                crossing[c, j] = first_crossing(centre[c], residual[j], threshold, above, run, narrow)
+    crossing = first_crossings(centre, residual, asked, threshold, above, run, narrow)
     for a in range(A):
         reach = ahead[a]
         hits, chances = _counted(first, beyond, begin, run, reach)

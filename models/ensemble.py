@@ -136,7 +136,10 @@ def weigh(parts: Array32, truth: Array32, windows: Float) -> Array32:
 
 def predict_all(c: tuple[tuple[Member, ...], tuple[Fitted, ...]], panel: Panel, origins: Origins, H: int) -> Array32:
     """Forecasts of every member, ``[M, n, K, H]``."""
-    return np.stack([m.predict(panel, f, origins, H) for m, f in zip(*c, strict=True)])
+    out = np.empty((len(c[0]), panel.n, origins.shape[-1], H), np.float32)
+    for m, f, of_member in zip(*c, out, strict=True):
+        m.predict(panel, f, origins, H, of_member)
+    return out
 
 
 def fit_combination(panel: Panel, origins: Origins, horizon: int) -> tuple[Combination, Array32]:

@@ -20,7 +20,7 @@ from models.calibration import (
     anchor_cells,
     base_rates,
     between_anchors,
-    first_crossing,
+    first_crossings,
     logit,
     next_breach,
     regress,
@@ -86,7 +86,7 @@ def test_the_next_breach_is_the_next_start_of_a_run(run):
         assert first[t] == min((s for s in starts if s >= t), default=2**40)
 
 
-@given(st.lists(st.booleans(), min_size=1, max_size=30), st.integers(1, 4), st.integers(0, 30), st.booleans())
+@given(st.lists(st.booleans(), min_size=1, max_size=50), st.integers(1, 4), st.integers(0, 30), st.booleans())
 @settings(max_examples=100, deadline=None)
 def test_the_first_crossing_is_the_first_run_of_steps_or_the_first_wide_cell(beyond, run, narrow, above):
     H = len(beyond)
@@ -95,7 +95,9 @@ def test_the_first_crossing_is_the_first_run_of_steps_or_the_first_wide_cell(bey
     runs = [h for h in range(H) if all(h + j < min(H, narrow) and beyond[h + j] for j in range(run))]
     # A wide cell is beyond by itself; its lift has seen to the length of the run.
     want = min([*runs, *(h for h in range(narrow, H) if beyond[h])], default=H)
-    assert first_crossing(centre, residual, 0.0, above, run, narrow) == want
+    asked = np.array([True, False])
+    found = first_crossings(np.stack([centre, centre]), residual[None], asked, 0.0, above, run, narrow)
+    np.testing.assert_array_equal(found[:, 0], [want, H])
 
 
 @pytest.mark.parametrize("above", [True, False])
@@ -122,7 +124,8 @@ def test_examples_are_what_the_other_paths_and_the_rest_of_the_past_said(above, 
             others = [j for j in range(K) if origins[j] > 0 and abs(origins[j] - o) >= reach]
             if len(others) < FEWEST_PATHS:
                 continue
-            crossed = [first_crossing(centre[c], residual[j], threshold, above, run, H) <= anchors[a] for j in others]
+            paths = np.ones(1, bool), threshold, above, run, H
+            crossed = [first_crossings(centre[c : c + 1], residual[[j]], *paths)[0, 0] <= anchors[a] for j in others]
             around = range(max(0, o - 1 - reach), o - 1 + reach)
             hits, chances = slow_counts(y, threshold, above, run, reach, around)
             windows = max(1.0, chances / reach)
