@@ -4,11 +4,11 @@ Four views of a series: its values, their logarithms above a floor, their differ
 deviations from the seasonal profile. Source of the regularised normal equations: Hoerl & Kennard (1970), Ridge
 regression, Technometrics 12.
 
-The backtest must not know what came after an origin: origins of the newer half of a history are forecast with
-coefficients learned on the older half, and the other way round; only the forecast from now uses all of it.
+The backtest must not know what came after an origin: a forecast from within a fold of the history has coefficients
+learned on all folds but that one and the next; only the forecast from now uses all of them.
 
-Shapes: n series, T columns, L lags, K origins, H cells. Coefficients: ``[n, 3, L + 1]`` (all, older half, newer half;
-constant last), on lags ``[n, L]``, 0 where a series has fewer.
+Shapes: n series, T columns, L lags, K origins, H cells. Coefficients: ``[n, 1 + FOLDS, L + 1]`` (all rows,
+then without each fold; constant last), on lags ``[n, L]``, 0 where a series has fewer.
 """
 
 from __future__ import annotations
@@ -28,6 +28,9 @@ from models.robust import nan_quantile
 View = Literal["values", "logs", "seasonal", "deviation"]
 
 SHORT_LAGS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24)
+ALWAYS = 3  # the lags up to this one are never left out for those of a season
+# Views that keep the lags of the seasons before the short ones: two look one way and two the other.
+SEASONS_FIRST: tuple[View, ...] = ("logs", "deviation")
 SHORT_SEASON = 48  # cells: a shorter season has every lag up to it, and more of its multiples
 MULTIPLES_SHORT, MULTIPLES_FIRST, MULTIPLES_OTHER = 8, 3, 1
 DEEPEST = 0.25  # of the history: the farthest lag
@@ -36,7 +39,7 @@ FEWEST_LAGS = 8
 MAX_ROWS = 4000  # rows to learn from: two weeks of 5-minute cells
 PENALTY = 0.1 / 700  # on the normal equations of standardised data, per row
 STIFFER = 10.0  # times that where the view has no seasonal level left to learn
-HALVES = 4  # a history this many times as deep as its lags, and a few rows more, is learned from in halves
+FOLDS = 6  # parts of the rows
 FLOOR = 0.3  # of the range: logarithms are of the distance to a floor this far under the 1 % quantile
 SEASONS_FOR_DIFFERENCES = 7
 PROFILE_SHARE = 0.15
@@ -44,23 +47,30 @@ TOGETHER = 32  # origins that are recursed side by side: as many as the processo
 WILD = 1e6  # standard deviations: where a recursion is stopped
 
 
-def lags_for(length: int, seasons: tuple[int, ...], window: int = 0) -> NDArray[np.int64]:
+def lags_for(length: int, seasons: tuple[int, ...], window: int = 0, seasons_first: bool = False) -> NDArray[np.int64]:
     """Short lags, each season with its multiples and neighbours, and the ends of a window; as far as ``length`` allows.
+
+    Where there are more than the rows can teach, the farthest are left out; with ``seasons_first``, before them the
+    short ones that belong to no season.
 
     >>> lags_for(2000, (24,))[-5:]
     array([ 96, 120, 144, 168, 192])
+    >>> lags_for(400, (24,))[-3:], lags_for(400, (24,), seasons_first=True)[-6:]
+    (array([13, 14, 15]), array([23, 24, 25, 48, 72, 96]))
     """
-    lags = set(SHORT_LAGS)
+    short, seasonal = set(SHORT_LAGS), set()
     if seasons and seasons[0] <= SHORT_SEASON:
-        lags |= set(range(1, seasons[0] + 1))
+        short |= set(range(1, seasons[0] + 1))
     for s in seasons:
         most = MULTIPLES_SHORT if s <= SHORT_SEASON else MULTIPLES_FIRST if s == seasons[0] else MULTIPLES_OTHER
-        lags |= {k * s for k in range(1, most + 1)} | {k * s + 1 for k in range(1, min(most, 2) + 1)} | {s - 1}
+        short |= {k * s + 1 for k in range(1, min(most, 2) + 1)}
+        seasonal |= {k * s for k in range(1, most + 1)} | {s - 1, s + 1}
     if window:
-        lags |= {window - 1, window, window + 1}
-    found = sorted(lag for lag in lags if 1 <= lag <= DEEPEST * length)
+        seasonal |= {window - 1, window, window + 1}
+    found = sorted(lag for lag in short | seasonal if 1 <= lag <= DEEPEST * length)
+    spare = [lag for lag in found if lag not in seasonal and lag > ALWAYS] if seasons_first else []
     while len(found) > FEWEST_LAGS and length - found[-1] < ROWS_PER_LAG * len(found):
-        found.pop()
+        found.remove(spare.pop() if spare else found[-1])
     return np.array(found, np.int64)
 
 
@@ -86,10 +96,11 @@ class Ridge(Member):
         lags = [np.empty(0, np.int64)] * panel.n
         for i in rows:
             lost = self._lost(int(panel.season(0)[i]))
-            lags[i] = lags_for(panel.T - int(panel.first[i]) - lost, panel.seasons_of(int(i)), int(panel.windows[i]))
+            length, window = panel.T - int(panel.first[i]) - lost, int(panel.windows[i])
+            lags[i] = lags_for(length, panel.seasons_of(int(i)), window, self.view in SEASONS_FIRST)
         widest = max((len(x) for x in lags), default=0)
         table = np.zeros((panel.n, widest), np.int64)
-        coefficients = np.full((panel.n, 3, widest + 1), np.nan)
+        coefficients = np.full((panel.n, 1 + FOLDS, widest + 1), np.nan)
         scale = np.ones((panel.n, 4))
         for i in rows:
             table[i, : len(lags[i])] = lags[i]
@@ -139,8 +150,7 @@ class Ridge(Member):
             if not len(lags) or not np.isfinite(coefficients[0, 0]) or (self.view == "logs" and scale[3] <= 0):
                 continue
             z, _ = self._view(panel, int(i), scale)
-            middle = panel.T - int(np.isfinite(z).sum()) // 2  # where the view's older half ends
-            _recurse(z, lags, coefficients, origins[i], middle, panel.T, out[i])
+            _recurse(z, lags, coefficients, origins[i], out[i])
             self._restore(panel, int(i), scale, origins[i], out[i])
 
     def _restore(self, panel: Panel, i: int, scale: Float, origins: NDArray[np.int64], out: Array32) -> None:
@@ -160,41 +170,53 @@ class Ridge(Member):
 
 
 @njit(cache=True)
-def _solve(z: Float, lags: NDArray[np.int64], penalty: float) -> Float:
-    """Coefficients of ``z[t]`` on ``z[t - lags]`` and a constant, ``[L + 1]``; NaN with too few rows."""
-    T, L, deepest = len(z), len(lags), lags[-1]
-    start = max(deepest, T - MAX_ROWS)
-    while start < T and not np.isfinite(z[start - deepest]):
+def _first_row(z: Float, deepest: int) -> int:
+    """First column whose value and lags are all there; no more than MAX_ROWS before the end."""
+    start = max(deepest, len(z) - MAX_ROWS)
+    while start < len(z) and not np.isfinite(z[start - deepest]):
         start += 1
-    rows = T - start
+    return start
+
+
+@njit(cache=True)
+def _learn(z: Float, lags: NDArray[np.int64], penalty: float, widest: int) -> Float:
+    """Coefficients of ``z[t]`` on ``z[t - lags]`` and a constant, ``[1 + FOLDS, widest + 1]``: of all rows, and of
+    those outside each fold and the one after it; NaN with too few rows.
+    """
+    out = np.full((1 + FOLDS, widest + 1), np.nan)
+    L = len(lags)
+    if L == 0:
+        return out
+    start = _first_row(z, lags[-1])
+    rows = len(z) - start
     if rows < max(8, 3 * L // 2):
-        return np.full(L + 1, np.nan)
-    X = np.ones((L + 1, rows), np.float32)
+        return out
+    X = np.ones((L + 2, rows), np.float32)  # the lags, the constant, what follows
     for j in range(L):
         for t in range(rows):
             X[j, t] = z[start + t - lags[j]]
-    gram = (X @ X.T).astype(np.float64)
-    right = (X @ z[start:].astype(np.float32)).astype(np.float64)
-    for j in range(L):
-        gram[j, j] += penalty * rows + 1e-3
-    gram[L, L] += 1e-3
-    return np.linalg.solve(gram, right).astype(np.float64)
-
-
-def _learn(z: Float, lags: NDArray[np.int64], penalty: float, widest: int) -> Float:
-    """Coefficients from all of ``z``, from its older and from its newer half, ``[3, widest + 1]``, constant last."""
-    out = np.full((3, widest + 1), np.nan)
-    there = np.flatnonzero(np.isfinite(z))
-    if not len(lags) or not len(there):
-        return out
-    z = z[there[0] :]
-    parts = [z, z[: len(z) - len(z) // 2], z[len(z) - len(z) // 2 :]]
-    whole = _solve(z, lags, penalty)
-    deep = len(z) < HALVES * lags[-1] + 50
-    for j, part in enumerate(parts):
-        found = whole if j == 0 or deep else _solve(part, lags, penalty)
-        found = found if np.isfinite(found).all() else whole
-        out[j, : len(lags)], out[j, -1] = found[:-1], found[-1]
+    for t in range(rows):
+        X[L + 1, t] = z[start + t]
+    grams = np.empty((FOLDS, L + 2, L + 2))
+    edges = np.empty(FOLDS + 1, np.int64)
+    for f in range(FOLDS + 1):
+        edges[f] = f * rows // FOLDS
+    for f in range(FOLDS):
+        part = np.ascontiguousarray(X[:, edges[f] : edges[f + 1]])
+        grams[f] = part @ part.T
+    for j in range(1 + FOLDS):
+        gram, used = np.zeros((L + 2, L + 2)), 0
+        for f in range(FOLDS):
+            if j == 0 or not j - 1 <= f <= j:
+                gram += grams[f]
+                used += edges[f + 1] - edges[f]
+        if used < max(8, 3 * L // 2):
+            continue
+        for i in range(L):
+            gram[i, i] += penalty * used + 1e-3
+        gram[L, L] += 1e-3
+        found = np.linalg.solve(gram[: L + 1, : L + 1], gram[: L + 1, L + 1])
+        out[j, :L], out[j, widest] = found[:L], found[L]
     return out
 
 
@@ -204,21 +226,24 @@ def _recurse(
     lags: NDArray[np.int64],
     coefficients: Float,
     origins: NDArray[np.int64],
-    middle: int,
-    end: int,
     out: Array32,
 ) -> None:
     H, L, deepest = out.shape[1], len(lags), lags[-1]
+    start = _first_row(z, deepest)
+    fold = np.empty(len(origins), np.int64)
+    for k in range(len(origins)):  # the forecast from now, and one that ends before the first row, may use all
+        o = origins[k]
+        fold[k] = 0 if o == len(z) or o + H <= start else 1 + max(0, o - start) * FOLDS // max(1, len(z) - start)
     buffer = np.empty((deepest + H, TOGETHER))
     value = np.empty(TOGETHER)
     group = np.empty(TOGETHER, np.int64)
-    for which in range(3):
+    for which in range(1 + FOLDS):
         c = coefficients[which]
         size = 0
         for k in range(len(origins) + 1):
             if k < len(origins):
                 o = origins[k]
-                if o == 0 or which != (0 if o == end else (1 if o >= middle else 2)):
+                if o == 0 or which != fold[k]:
                     continue
                 group[size] = k
                 for b in range(deepest):
