@@ -113,6 +113,10 @@ class AnomalyScorer:
         self.column += values.shape[1]
         return Scores(above, below, kind)
 
+    def copy(self) -> AnomalyScorer:
+        """One that goes on from here by itself."""
+        return AnomalyScorer.from_arrays(self.to_arrays())
+
     def to_arrays(self) -> dict[str, NDArray[np.float64] | NDArray[np.int64]]:
         """What :meth:`from_arrays` needs to go on from here: plain arrays, for an npz file without objects."""
         head: dict[str, NDArray[np.float64] | NDArray[np.int64]] = {

@@ -10,7 +10,6 @@ from scipy.stats import chi2
 
 from models import Forecaster
 from models.ensemble import LEAST, POWER, PRIOR_WINDOWS, SCARCE, actuals, buckets, combine, weigh
-from models.forecaster import PATHS, _origins_back
 from models.grid import nested_grid, within_history
 from models.level import Level
 from models.library import (
@@ -27,6 +26,7 @@ from models.library import (
     hold_known,
     stretch,
 )
+from models.origins import PATHS, origins_back
 from models.panel import SPIKE_LASTS, clip_spikes, coarsen, fill, lengths_table, make_panel, moving_mean, row_centre
 from models.profile_level import ProfileLevel, half_width
 from models.ramp import _ended_gain, _fit_hinges, past_slopes
@@ -171,12 +171,12 @@ def test_seasons_are_those_found_and_those_of_the_calendar_that_a_history_holds_
 
 def test_past_origins_are_multiples_of_the_widest_cell_and_leave_the_members_a_past():
     for columns, season, width in [(2016, 288, 12), (700, 0, 1), (336, 24, 1), (60, 0, 5), (50, 24, 1), (12, 0, 10)]:
-        back = _origins_back(columns, season, width)
+        back = origins_back(columns, season, width)
         assert (back % width == 0).all() and (np.diff(back) < 0).all()
         assert len(back) <= PATHS
         if len(back):
             assert back.min() >= width and columns - back.max() >= min(2 * season, columns / 2)
-    aligned = _origins_back(2016, 288, 12) % 288
+    aligned = origins_back(2016, 288, 12) % 288
     assert (np.minimum(aligned, 288 - aligned) <= 36).sum() >= PATHS / 4
 
 
