@@ -19,6 +19,7 @@ from models.grid import Grid, nested_grid, uniform_grid, within_history
 from models.origins import PATHS
 from models.panel import Float, Index
 from models.paths import Forecast
+from models.saved import grid_of, read, restore, to_bytes
 
 BLOCK = 16  # series fitted at a time: bounds the memory
 MIN_POINTS = 48  # observations below which a series has no forecast
@@ -164,6 +165,36 @@ class Forecaster:
             return np.where(np.isfinite(self._values[:, self._values.shape[1] - last :]), 0.0, np.nan)
         found = self._scores.read(direction)
         return found[:, found.shape[1] - last :]
+
+    def to_bytes(self, values: bool = True) -> bytes:
+        """Everything that is needed to go on elsewhere, to the last bit: an npz file without objects.
+
+        Without ``values`` it is smaller, and the history that it stands on must be given to :meth:`from_bytes`.
+        """
+        return to_bytes(self, values)
+
+    @classmethod
+    def from_bytes(cls, data: bytes, values: ArrayLike | None = None) -> Forecaster:
+        """The forecaster whose :meth:`to_bytes` gave ``data``; ``values [n, T]`` where they were left out.
+
+        Raises:
+            ValueError: other bytes, damaged ones, those of another version, or another history.
+
+        >>> f = Forecaster(step=300, horizon=3600).fit(np.arange(200.0)[None] % 24, start=0)
+        >>> again = Forecaster.from_bytes(f.to_bytes())
+        >>> bool((again.forecast().paths == f.forecast().paths).all())
+        True
+        """
+        header, arrays = read(data)
+        seasons = header["seasons"] if header["seasons"] is None else tuple(header["seasons"])
+        low, high = header["bounds"]
+        grid = grid_of(header)
+        f = cls(int(header["step"]), int(header["horizon"]), (low, high), seasons, int(header["seed"]), grid)
+        try:
+            restore(f, header, arrays, None if values is None else np.asarray(values, np.float64))
+        except KeyError as error:
+            raise ValueError(f"saved forecaster: expected {error} as this version makes it, got none") from error
+        return f
 
     def _lifts(self) -> Callable[[bool, int], list[Array32] | None]:
         """What turns paths into the extremes of their cells, block by block; None where every cell is a step.

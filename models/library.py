@@ -46,7 +46,7 @@ class PathLibrary:
     origins: Origins
     ends: Index
     restless: Float
-    _lifts: dict[tuple[bool, int], Array32] = field(default_factory=dict, repr=False)
+    _lifts: dict[tuple[bool, int], Array32] = field(default_factory=dict, init=False, repr=False)
 
     def stretched(self, now: Float) -> Array32:
         """The residuals ``[n, K, H]``, wider or narrower by how restless each series is ``now [n]``."""
