@@ -171,7 +171,9 @@ SLOTS_MISSED = Metric(
     "counter",
     False,
 )
-REFITS = Metric("detector_refits_total", "Times the query's models were fitted.", (FOR,), "counter", of_series=False)
+REFITS = Metric(
+    "detector_refits_total", "Series whose models were fitted, each time anew.", (FOR,), "counter", of_series=False
+)
 HISTORY_COLUMNS = Metric("detector_history_columns", "Columns of history the last cycle saw.", of_series=False)
 PUSHES = Metric(
     "detector_pushes_total",

@@ -78,6 +78,7 @@ def fit_boundary(query: Query, refit: int, first: int, at: int) -> int:
 class _Fitted:
     boundary: int
     series: tuple[LabelKey, ...]
+    columns: int
     forecaster: ForecasterLike
 
 
@@ -87,6 +88,8 @@ class Fittings:
     Args:
         refit: seconds that a fit lasts.
         make: builds an unfitted forecaster for a query.
+
+    ``refits``: by query, how many series were learned so far. Series that come or go cost nothing but themselves.
     """
 
     def __init__(self, refit: int, make: MakeForecaster = make_forecaster) -> None:
@@ -110,18 +113,43 @@ class Fittings:
     def _fit(self, query: Query, shard: str, frame: SeriesFrame, boundary: int) -> _Fitted:
         series = tuple(label_key(labels) for labels in frame.labels)
         known = self._fitted.get((query.name, shard))
-        if known is not None and (known.boundary, known.series) == (boundary, series):
+        if known is not None and known.boundary != boundary:
+            known = None
+        if known is not None and known.series == series:
             return known
         past = frame.slice_time(boundary - query.history + frame.step, boundary)
         values, start = past.values, past.start
         if not past.T:
             values, start = np.full((frame.n, 1), np.nan), boundary
+        if known is None or known.columns != values.shape[1]:
+            forecaster = self._learn(query, values, start)
+        else:
+            forecaster = self._follow(query, known, series, values, start)
+        fitted = _Fitted(boundary, series, values.shape[1], forecaster)
+        self._fitted[query.name, shard] = fitted
+        return fitted
+
+    def _learn(self, query: Query, values: NDArray[np.float64], start: int) -> ForecasterLike:
         forecaster = self._make(query)
         forecaster.fit(values, start)
-        fitted = _Fitted(boundary, series, forecaster)
-        self._fitted[query.name, shard] = fitted
-        self.refits[query.name] = self.refits.get(query.name, 0) + 1
-        return fitted
+        self.refits[query.name] = self.refits.get(query.name, 0) + len(values)
+        return forecaster
+
+    def _follow(
+        self, query: Query, known: _Fitted, series: tuple[LabelKey, ...], values: NDArray[np.float64], start: int
+    ) -> ForecasterLike:
+        """What was learned of the series that stay, beside what is learned of those that are new."""
+        of_known = {key: i for i, key in enumerate(known.series)}
+        stay = [of_known[key] for key in series if key in of_known]
+        new = [i for i, key in enumerate(series) if key not in of_known]
+        if not stay:
+            return self._learn(query, values, start)
+        forecaster = known.forecaster.select(stay)
+        if not new:
+            return forecaster
+        together = forecaster.beside(self._learn(query, values[new], start))
+        at = [*(i for i in range(len(series)) if series[i] in of_known), *new]  # where each row belongs
+        return together.select(np.argsort(at).tolist())
 
 
 def _first_point(frame: SeriesFrame) -> int:

@@ -5,6 +5,7 @@ Shapes: n series, T columns, Q quantiles, H cells of the forecast's grid.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -72,6 +73,14 @@ class ForecasterLike(Protocol):
 
     def update(self, columns: NDArray[np.float64]) -> Any:
         """Append ``columns [n, k]``; must not change arrays that a shallow copy shares."""
+        ...
+
+    def select(self, rows: Sequence[int]) -> ForecasterLike:
+        """A forecaster of some of the series, in that order; nothing is learned again."""
+        ...
+
+    def beside(self, other: Any) -> ForecasterLike:
+        """A forecaster of these series and then those of ``other``; nothing is learned again."""
         ...
 
     def forecast(self) -> ForecastLike:

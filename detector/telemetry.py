@@ -24,7 +24,7 @@ class Telemetry:
         self._set(names.BUILD_INFO, 1.0, version=__version__)
 
     def record(self, result: CycleResult, refits: int) -> None:
-        """Count one finished cycle; ``refits`` is how often the query was fitted so far."""
+        """Count one finished cycle; ``refits`` is how many fits of its series there were so far."""
         base = {names.FOR: result.query.name}
         failed = result.failure is not None
         with self._lock:

@@ -67,6 +67,18 @@ class Scores:
             np.concatenate([self.kind, later.kind], axis=1)[:, first:],
         )
 
+    def select(self, rows: NDArray[np.int64]) -> Scores:
+        """The same of some of the series."""
+        return Scores(self.above[rows], self.below[rows], self.kind[rows])
+
+    def beside(self, other: Scores) -> Scores:
+        """These, then those of ``other`` series in the same columns."""
+        return Scores(
+            np.concatenate([self.above, other.above]),
+            np.concatenate([self.below, other.below]),
+            np.concatenate([self.kind, other.kind]),
+        )
+
 
 class AnomalyScorer:
     """Scores of the series of one query as their columns come in; never looks back.
@@ -116,6 +128,28 @@ class AnomalyScorer:
     def copy(self) -> AnomalyScorer:
         """One that goes on from here by itself."""
         return AnomalyScorer.from_arrays(self.to_arrays())
+
+    def select(self, rows: NDArray[np.int64]) -> AnomalyScorer:
+        """One that goes on from here with some of the series."""
+        return self._with({} if self._state is None else {k: v[rows] for k, v in self._state._asdict().items()})
+
+    def beside(self, other: AnomalyScorer) -> AnomalyScorer:
+        """One that goes on with these series and then those of ``other``, which has seen as many columns.
+
+        Raises:
+            ValueError: of another step, other seasons, or another number of columns.
+        """
+        mine, its = (self.step, self.seasons, self.column), (other.step, other.seasons, other.column)
+        if mine != its or self._state is None or other._state is None:
+            raise ValueError(f"scorer: expected step, seasons and columns {mine}, got {its}")
+        pairs = zip(State._fields, self._state, other._state, strict=True)
+        return self._with({name: np.concatenate([a, b]) for name, a, b in pairs})
+
+    def _with(self, state: dict[str, Float]) -> AnomalyScorer:
+        scorer = AnomalyScorer(self.step, self.seasons)
+        scorer.column = self.column
+        scorer._state = State(**state) if state else None
+        return scorer
 
     def to_arrays(self) -> dict[str, NDArray[np.float64] | NDArray[np.int64]]:
         """What :meth:`from_arrays` needs to go on from here: plain arrays, for an npz file without objects."""

@@ -82,6 +82,17 @@ class Block:
     reference: RampReference | None
     past: tuple[Past, ...]
 
+    def select(self, rows: Index) -> Block:
+        """The same of some of the series."""
+        return Block(
+            self.terms,
+            self.about.select(rows),
+            tuple(c.select(rows) for c in self.combinations),
+            self.library.select(rows),
+            None if self.reference is None else self.reference.select(rows),
+            tuple(self.past[i] for i in rows),
+        )
+
 
 @dataclass(frozen=True)
 class Now:

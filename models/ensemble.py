@@ -31,6 +31,11 @@ class Combination:
     fitted: tuple[Fitted, ...]
     weights: Array32
 
+    def select(self, rows: Index) -> Combination:
+        """The same of some of the series."""
+        fitted = tuple({name: array[rows] for name, array in f.items()} for f in self.fitted)
+        return Combination(self.members, fitted, self.weights[rows])
+
 
 def buckets(horizon: int) -> Index:
     """Bucket of each of ``horizon`` cells: 1, 2–3, 4–7, 8–15 … cells ahead.

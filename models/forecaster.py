@@ -6,7 +6,7 @@ Shapes: n series, T columns, K sample paths, H cells of the grid.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -48,7 +48,7 @@ class Forecaster:
     _values: Float = field(default_factory=lambda: np.empty((0, 0)), repr=False)
     _end: int = field(default=0, repr=False)  # of the first series, unix seconds
     _learned_to: Index = field(default_factory=lambda: np.empty(0, np.int64), repr=False)  # the last column of the fit
-    _blocks: list[tuple[slice, Block]] = field(default_factory=list, repr=False)
+    _blocks: list[tuple[Index, Block]] = field(default_factory=list, repr=False)
     _now: list[Now] = field(default_factory=list, repr=False)  # of each block; empty: not looked at since the update
     _calibrator: Calibrator | None = field(default=None, repr=False)
     _scorer: AnomalyScorer | None = field(default=None, repr=False)
@@ -82,7 +82,7 @@ class Forecaster:
             return self
         about = describe(v, terms)
         for a in range(0, len(v), BLOCK):
-            rows = slice(a, min(a + BLOCK, len(v)))
+            rows = np.arange(a, min(a + BLOCK, len(v)))
             block, now = fit_block(v[rows], terms, about.select(rows))
             self._blocks.append((rows, block))
             self._now.append(now)
@@ -122,24 +122,21 @@ class Forecaster:
         """Paths from the last column on."""
         if not self._now:
             self._now = [look(block, self._values[rows]) for rows, block in self._blocks]
-        n, H = len(self._values), self.grid.cells
         parts = [paths_of(b, self._values[r], now) for (r, b), now in zip(self._blocks, self._now, strict=True)]
-        restored = [
-            (p + b.about.centre[:, None]).astype(np.float32) for (_, b), (p, _) in zip(self._blocks, parts, strict=True)
-        ]
-        paths = _joined(restored, n, H)
+        restored = [p + b.about.centre[:, None] for (_, b), (p, _) in zip(self._blocks, parts, strict=True)]
+        paths = self._joined([np.asarray(p, np.float32) for p in restored])
         paths[self.state != "ok"] = np.nan
         low, high = self.bounds
         if low is not None or high is not None:
             paths = np.clip(paths, low, high)
         follows = np.zeros(paths.shape[:2], np.bool_)
-        if parts:
-            follows[:] = np.concatenate([f for _, f in parts])
+        for (rows, _), (_, of_block) in zip(self._blocks, parts, strict=True):
+            follows[rows] = of_block
         lifts = self._lifts()
 
         def padded(above: bool, run: int) -> Array32 | None:
             of_blocks = lifts(above, run)
-            return None if of_blocks is None else _joined(of_blocks, n, H)
+            return None if of_blocks is None else self._joined(of_blocks)
 
         return Forecast(
             paths,
@@ -165,6 +162,48 @@ class Forecaster:
             return np.where(np.isfinite(self._values[:, self._values.shape[1] - last :]), 0.0, np.nan)
         found = self._scores.read(direction)
         return found[:, found.shape[1] - last :]
+
+    def select(self, rows: ArrayLike) -> Forecaster:
+        """A forecaster of some of the series, ``rows [r]`` in that order, without learning anything again.
+
+        Their forecasts are the same; their odds are learned from fewer series.
+        """
+        chosen = np.asarray(rows, np.int64)
+        out = replace(self, _values=self._values[chosen], _learned_to=self._learned_to[chosen])
+        out._blocks, out._now, out._calibrator = [], [], None
+        for mine, block in self._blocks:
+            place = np.full(len(self._values), -1)
+            place[mine] = np.arange(len(mine))
+            at = np.flatnonzero(place[chosen] >= 0)
+            if len(at):
+                out._blocks.append((at, block.select(place[chosen[at]])))
+        if self._scorer is not None and self._scores is not None:
+            out._scorer, out._scores = self._scorer.select(chosen), self._scores.select(chosen)
+        return out
+
+    def beside(self, other: Forecaster) -> Forecaster:
+        """A forecaster of these series and then those of ``other``, without learning anything again.
+
+        Raises:
+            ValueError: another step, horizon, grid, end or length of the history, or other bounds, seasons or seed.
+        """
+        keys = ("step", "horizon", "bounds", "seasons", "seed", "grid", "end")
+        differ = [key for key in keys if getattr(self, key) != getattr(other, key)]
+        if differ or self._values.shape[1] != other._values.shape[1]:
+            key = differ[0] if differ else "_values.shape[1]"
+            mine, its = (getattr(f, key) if differ else f._values.shape[1] for f in (self, other))
+            raise ValueError(f"beside: expected {key.strip('_')} {mine}, got {its}")
+        n = len(self._values)
+        out = replace(
+            self,
+            _values=np.concatenate([self._values, other._values]),
+            _learned_to=np.concatenate([self._learned_to, other._learned_to]),
+        )
+        out._blocks = self._blocks + [(rows + n, block) for rows, block in other._blocks]
+        out._now, out._calibrator = [], None
+        if self._scorer and self._scores and other._scorer and other._scores:
+            out._scorer, out._scores = self._scorer.beside(other._scorer), self._scores.beside(other._scores)
+        return out
 
     def to_bytes(self, values: bool = True) -> bytes:
         """Everything that is needed to go on elsewhere, to the last bit: an npz file without objects.
@@ -209,16 +248,28 @@ class Forecaster:
 
         return of
 
+    def _joined(self, parts: list[Array32]) -> Array32:
+        """The blocks' ``[., K, .]`` in one ``[n, K, H]``; NaN in the cells (or series) that they do not have."""
+        out = np.full((len(self._values), PATHS, self.grid.cells), np.nan, np.float32)
+        for (rows, _), part in zip(self._blocks, parts, strict=True):
+            out[rows, :, : part.shape[2]] = part
+        return out
+
     def _odds(self) -> Calibrator:
         """What calibrates the odds; questions that were learned stay learned until the next fit."""
         if self._calibrator is None:
-            lifts = self._lifts()
+            lifts, blocks = self._lifts(), self._blocks
+            order: Index = np.argsort(np.concatenate([np.empty(0, np.int64), *(rows for rows, _ in blocks)]))
 
             def of_series(above: bool, run: int) -> list[Array32] | None:
                 parts = lifts(above, run)
-                return None if parts is None else [row for part in parts for row in part]
+                if parts is None:
+                    return None
+                by_block = [row for part in parts for row in part]
+                return [by_block[i] for i in order]
 
-            past: list[Past] = [one for _, block in self._blocks for one in block.past]
+            by_block = [one for _, block in blocks for one in block.past]
+            past: list[Past] = [by_block[i] for i in order]
             self._calibrator = Calibrator(past, self._learned_to, self.grid.ends, of_series)
         return self._calibrator
 
@@ -231,14 +282,6 @@ class Forecaster:
             return reach
         near = self._blocks[0][1].terms.near
         return np.minimum(reach, near.ends[-1] * self.step) if near.cells < self.grid.cells else reach
-
-
-def _joined(blocks: list[Array32], n: int, cells: int) -> Array32:
-    """The blocks' ``[., K, .]`` in one ``[n, K, cells]``; NaN in the cells (or series) that they do not have."""
-    out = np.full((n, blocks[0].shape[1] if blocks else PATHS, cells), np.nan, np.float32)
-    if blocks:
-        out[:, :, : blocks[0].shape[2]] = np.concatenate(blocks)
-    return out
 
 
 def forecast(

@@ -48,6 +48,17 @@ class PathLibrary:
     restless: Float
     _lifts: dict[tuple[bool, int], Array32] = field(default_factory=dict, init=False, repr=False)
 
+    def select(self, rows: Index) -> PathLibrary:
+        """The same of some of the series."""
+        return PathLibrary(
+            self.residuals[rows],
+            self.donor[rows],
+            self.deviation[rows],
+            self.origins[rows],
+            self.ends,
+            self.restless[rows],
+        )
+
     def stretched(self, now: Float) -> Array32:
         """The residuals ``[n, K, H]``, wider or narrower by how restless each series is ``now [n]``."""
         with np.errstate(invalid="ignore", divide="ignore"):

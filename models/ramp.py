@@ -66,6 +66,11 @@ class RampReference:
     bar: Float
     onsets: Index
 
+    def select(self, rows: Index) -> RampReference:
+        """The same of some of the series."""
+        of_rows = {name: getattr(self, name)[rows] for name in ("low", "high", "noise", "inflation")}
+        return RampReference(**of_rows, bar=self.bar[:, rows], onsets=self.onsets)
+
 
 @dataclass(frozen=True)
 class Ramp:

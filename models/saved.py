@@ -53,6 +53,7 @@ def to_bytes(f: Forecaster, values: bool = True) -> bytes:
         arrays["values"] = f._values
     for b, (rows, block) in enumerate(f._blocks):
         moved = bool((f._learned_to[rows] != f._end).any())
+        arrays[f"block/{b}/rows"] = rows
         arrays |= _under(f"block/{b}", _block_arrays(block, moved))
     if f._scorer is not None and f._scores is not None:
         arrays |= _under("scorer", f._scorer.to_arrays())
@@ -75,13 +76,11 @@ def restore(f: Forecaster, header: Mapping[str, Any], arrays: Arrays, values: ND
         raise ValueError(f"saved forecaster: expected its history, {list(header['shape'])}, got {got}")
     f._values = np.where(np.isfinite(history), history, np.nan)
     f._end, f._learned_to = int(header["end"]), arrays["learned_to"]
-    first = 0
     for b, head in enumerate(header["blocks"]):
-        rows = slice(first, first + int(head["n"]))
+        rows = arrays[f"block/{b}/rows"]
         near = within_history(f.grid, int(head["fitted"]))
         terms = Terms(f.step, f.seasons, f.seed, near, int(head["fitted"]))
         f._blocks.append((rows, _block(terms, head, _of(f"block/{b}", arrays), f._values[rows])))
-        first = rows.stop
     if "above" in arrays:
         f._scorer = AnomalyScorer.from_arrays(_of("scorer", arrays))
         f._scores = Scores(arrays["above"], arrays["below"], arrays["kind"])
@@ -112,7 +111,6 @@ def grid_of(header: Mapping[str, Any]) -> Grid:
 
 def _block_header(block: Block) -> dict[str, Any]:
     return {
-        "n": len(block.about.centre),
         "fitted": block.terms.fitted,
         "members": [[m.name for m in c.members] for c in block.combinations],
     }

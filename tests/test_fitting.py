@@ -1,0 +1,64 @@
+"""What was learned of a query's series is kept while others come and go, in this process and in the next."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from detector.catalogue import Query
+from detector.fitting import Fittings, fit_boundary
+from detector.frame import SeriesFrame
+from models.synthetic import ar_noise
+
+STEP = 300
+COLUMNS = 7 * 288
+NOW = 1_800_000_000 // STEP * STEP
+QUERY = Query(name="cpu", expr="cpu", unit="percent", step=STEP, every=STEP, history=7 * 86400, horizons=(3600, 86400))
+LIMIT = 62.0
+
+
+def platform() -> dict[str, np.ndarray]:
+    t = np.arange(COLUMNS)
+    noise = ar_noise(6, COLUMNS, seed=8)
+    return {name: 50 + i + 8 * np.sin(2 * np.pi * t / 288 + i) + noise[i] for i, name in enumerate("abcdef")}
+
+
+def frame_of(names: str) -> SeriesFrame:
+    values = np.stack([platform()[name] for name in names])
+    return SeriesFrame(values, tuple({"instance": name} for name in names), NOW - (COLUMNS - 1) * STEP, STEP)
+
+
+def answers(fittings: Fittings, names: str) -> tuple[np.ndarray, ...]:
+    forecaster = fittings.at(QUERY, "0", frame_of(names), NOW)
+    fc = forecaster.forecast()
+    breach = fc.breach(LIMIT, True, 3)
+    return fc.quantile([0.1, 0.5, 0.9]), breach.probability_within([3600.0, 86400.0]), forecaster.scores(3)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "learned"),
+    [
+        ("abc", "ac", 0),
+        ("abc", "abcd", 1),
+        ("abc", "dca", 1),
+        ("abcd", "fbe", 2),
+        ("ab", "cd", 2),
+    ],
+)
+def test_series_that_come_or_go_cost_nothing_but_themselves_and_change_no_answer(
+    before: str, after: str, learned: int
+) -> None:
+    kept, fresh = Fittings(3600), Fittings(3600)
+    answers(kept, before)
+    assert kept.refits == {"cpu": len(before)}
+    for got, want in zip(answers(kept, after), answers(fresh, after), strict=True):
+        np.testing.assert_array_equal(got, want)
+    assert kept.refits == {"cpu": len(before) + learned}
+
+
+def test_a_new_boundary_is_learned_anew_with_all_series() -> None:
+    fittings = Fittings(3600)
+    boundary = fit_boundary(QUERY, 3600, NOW - (COLUMNS - 1) * STEP, NOW)
+    fittings.at(QUERY, "0", frame_of("ab"), boundary - STEP)
+    fittings.at(QUERY, "0", frame_of("abc"), NOW)
+    assert fittings.refits == {"cpu": 2 + 3}
