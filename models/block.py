@@ -21,9 +21,10 @@ from models.grid import MINUTE, Grid
 from models.library import PathLibrary, build_library
 from models.origins import choose_origins
 from models.panel import Float, Index, Panel, clip_spikes, coarsen, fill, lengths_table, make_panel, row_centre
-from models.ramp import Ramp, RampReference, find_ramps, fit_reference, profile_between, ramp_paths, shapes_of
+from models.ramp import Ramp, RampReference, find_ramps, fit_reference, ramp_paths, shapes_of
 from models.restless import deviations, restlessness
 from models.seasons import find_seasons
+from models.trend import NEWEST, find_trends, profile_without_trends
 from models.window import find_windows
 
 RAMP_CELL = 5 * MINUTE  # ramps are looked for on cells of this width
@@ -135,7 +136,8 @@ def fit_block(values: Float, terms: Terms, about: About) -> tuple[Block, Now]:
     # Errors made while the present ramp began belong to the ramp, not to the noise around it.
     target = origins[:, :, None] + terms.near.ends
     for ramp in ramps:
-        residual[ramp.row, target[ramp.row] > terms.fitted - ramp.onset / terms.step] = np.nan
+        if ramp.lasts is None:
+            residual[ramp.row, target[ramp.row] > terms.fitted - ramp.onset / terms.step] = np.nan
     deviation = deviations(made[1])
     restless = restlessness(deviation)
     before = np.take_along_axis(restless, np.maximum(origins - 1, 0), axis=1)
@@ -166,8 +168,6 @@ def look(
     )
     if restless is None:
         restless = restlessness(deviations(made[1]))[:, -1]
-    if b.reference is None:
-        return Now(base, restless.copy())
     if ramp_panel is None:
         ramp_panel = _ramp_panel(values, terms, b.about, made)
     if ramps is None:
@@ -176,9 +176,10 @@ def look(
         return Now(base, restless.copy())
     rows = [r.row for r in ramps]
     cells = int(np.ceil(terms.near.ends[-1] * terms.step / ramp_panel.step))
-    profile = profile_between(ramp_panel.select(rows), ramp_panel.T, ramp_panel.T + cells)
+    profile = profile_without_trends(ramp_panel, ramps, ramp_panel.T, ramp_panel.T + cells)
     profile = profile[:, np.clip((terms.middles / ramp_panel.step).astype(np.int64), 0, cells - 1)]
-    shapes = shapes_of(profile, b.reference.low[rows], b.reference.high[rows])
+    normal = np.zeros((2, len(rows))) if b.reference is None else (b.reference.low[rows], b.reference.high[rows])
+    shapes = shapes_of(profile, *normal)
     return Now(base, restless.copy(), ramps, profile, shapes)
 
 
@@ -191,7 +192,10 @@ def paths_of(b: Block, values: Float, now: Now) -> tuple[Array32, NDArray[np.boo
         path = ramp_paths(ramp, now.shapes[:, j], b.terms.middles, paths.shape[1], b.terms.seed)
         path += now.profile[j]
         use = np.isfinite(path).all(1)  # rows of NaN: paths that do not follow the ramp
-        paths[ramp.row, use] = path[use] + residual[ramp.row, use]
+        error = residual[ramp.row]
+        if ramp.lasts is not None:
+            error = error - np.median(error, axis=0)  # what the members lagged behind the trend is not its error
+        paths[ramp.row, use] = path[use] + error[use]
         follows[ramp.row, use] = True
     return paths, follows
 
@@ -227,9 +231,15 @@ def _ramp_panel(values: Float, terms: Terms, about: About, made: dict[int, Panel
 
 
 def _believed(panel: Panel, reference: RampReference | None, windows: Index) -> list[Ramp]:
-    """The ramps to follow; not in a trailing mean, which rises while a bad hour leaves its window."""
-    found = find_ramps(panel, reference)
-    return [ramp for ramp in found if ramp.weight >= BELIEVED and not windows[ramp.row]]
+    """The ramps to follow, and where there is none the steady trends; neither in a trailing mean, which rises while a
+    bad hour leaves its window.
+    """
+    ramps = [r for r in find_ramps(panel, reference) if r.weight >= BELIEVED]
+    taken = {r.row for r in ramps}
+    if panel.T >= NEWEST:
+        trends = find_trends(panel)
+        ramps += [r for r in trends if r.weight >= BELIEVED and r.row not in taken]
+    return [r for r in ramps if not windows[r.row]]
 
 
 def _examples(values: Float, about: About, library: PathLibrary, centres: Array32) -> tuple[Past, ...]:

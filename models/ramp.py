@@ -85,6 +85,8 @@ class Ramp:
     slope_error: Float
     age: Float
     shape: Index
+    lasts: Float | None = None
+    level_error: float = 0.0
 
     @property
     def onset(self) -> float:
@@ -230,9 +232,12 @@ def ramp_paths(ramp: Ramp, shapes: Float, offsets: Float, K: int, seed: int) -> 
     member, version, slope_at, lasting = (rng.permutation(even) for _ in range(4))
     v = np.minimum(np.searchsorted(np.cumsum(ramp.odds), version), len(ramp.odds) - 1)
     slope = ramp.slope[v] + ramp.slope_error[v] * ndtri(slope_at)
-    ends = -np.log(lasting) * np.maximum(PERSISTS, PERSISTS_AGES * ramp.age[v])
+    lasts = np.maximum(PERSISTS, PERSISTS_AGES * ramp.age) if ramp.lasts is None else ramp.lasts
+    ends = -np.log(lasting) * lasts[v]
     along = ramp.age[v][:, None] + np.minimum(offsets, ends[:, None])
     path = slope[:, None] * along * shapes[ramp.shape[v]]
+    if ramp.level_error:
+        path += ramp.level_error * ndtri(rng.permutation(even))[:, None]
     return np.where((member < ramp.weight)[:, None], path, np.nan)
 
 
