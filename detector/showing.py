@@ -39,7 +39,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Showing:
-    """What the newest cycle of one query and shard came to. ``slot`` in unix seconds; ``error`` says why there is none."""
+    """What the newest cycle of one query and shard came to, at ``slot`` in unix seconds; ``error``: why to nothing."""
 
     slot: int
     valid_until: int

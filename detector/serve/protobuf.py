@@ -23,7 +23,7 @@ _LATEST_MS = 1 << 42
 _LONGEST_VARINT = 10
 
 
-class MalformedMessage(ValueError):
+class MalformedMessageError(ValueError):
     """The bytes are no message of the kind that was expected."""
 
 
@@ -54,7 +54,7 @@ class ReadRequest:
 
 
 def decode_read_request(data: bytes) -> ReadRequest:
-    """Read a remote-read request. Raises MalformedMessage where it is none."""
+    """Read a remote-read request. Raises MalformedMessageError where it is none."""
     queries: list[ReadQuery] = []
     accepts: list[int] = []
     for number, value in _fields(data):
@@ -88,7 +88,7 @@ def _matcher(data: bytes) -> Matcher:
         elif number == 3:
             text = _text(value)
     if not 0 <= kind <= 3:
-        raise MalformedMessage(f"expected a matcher of type 0 to 3, got {kind}")
+        raise MalformedMessageError(f"expected a matcher of type 0 to 3, got {kind}")
     return Matcher(kind, name, text)
 
 
@@ -107,9 +107,9 @@ def _fields(data: bytes) -> Iterator[tuple[int, int | bytes]]:
         elif kind in (_FIXED64, _FIXED32):
             length = 8 if kind == _FIXED64 else 4
         else:
-            raise MalformedMessage(f"expected wire type 0, 1, 2 or 5, got {kind}")
+            raise MalformedMessageError(f"expected wire type 0, 1, 2 or 5, got {kind}")
         if number == 0 or at + length > len(data):
-            raise MalformedMessage(f"field {number} has no number, or is cut short")
+            raise MalformedMessageError(f"field {number} has no number, or is cut short")
         yield number, data[at : at + length]
         at += length
 
@@ -120,7 +120,7 @@ def _varint(data: bytes, at: int) -> tuple[int, int]:
         value |= (byte & 0x7F) << (7 * place)
         if byte < 0x80:
             return value & 0xFFFFFFFFFFFFFFFF, at + place + 1
-    raise MalformedMessage("a number is cut short or too long")
+    raise MalformedMessageError("a number is cut short or too long")
 
 
 def _packed(data: bytes) -> list[int]:
@@ -133,13 +133,13 @@ def _packed(data: bytes) -> list[int]:
 
 def _signed(value: int | bytes) -> int:
     if isinstance(value, bytes):
-        raise MalformedMessage("expected a number, got bytes")
+        raise MalformedMessageError("expected a number, got bytes")
     return value - (1 << 64) if value >= 1 << 63 else value
 
 
 def _as_bytes(value: int | bytes) -> bytes:
     if isinstance(value, int):
-        raise MalformedMessage("expected bytes, got a number")
+        raise MalformedMessageError("expected bytes, got a number")
     return value
 
 
@@ -147,7 +147,7 @@ def _text(value: int | bytes) -> str:
     try:
         return _as_bytes(value).decode()
     except UnicodeDecodeError as error:
-        raise MalformedMessage("expected UTF-8 text") from error
+        raise MalformedMessageError("expected UTF-8 text") from error
 
 
 def encode_samples(times: NDArray[np.int64], values: NDArray[np.float32]) -> NDArray[np.uint8]:
