@@ -99,15 +99,15 @@ def showing_of(result: CycleResult, has_curves: bool) -> Showing:
 def _line(result: CycleResult, row: int, labels: dict[str, str]) -> Line:
     state = result.states[row] if result.states else None
     firing = bool(result.decisions and result.decisions[row].firing)
-    now = _known(result.now[row : row + 1])
+    [now] = _known(result.now[row : row + 1]) or [None]
     if state not in FORECAST or result.values is None:
-        return Line(labels, str(state or "no_data"), firing, *now)
+        return Line(labels, str(state or "no_data"), firing, now)
     median = result.values.shape[1] // 2
     return Line(
         labels,
         str(state),
         firing,
-        *now,
+        now,
         median=_known(result.values[row, median]),
         probability=[] if result.probability is None else _known(result.probability[row]),
         time_to=[] if result.time_to is None else _known(result.time_to[row]),

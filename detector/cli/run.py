@@ -28,6 +28,13 @@ def command(
     pushgateway: Annotated[
         str | None, typer.Option(help="This Pushgateway instead of the catalogue's.", show_default=False)
     ] = None,
+    serve: Annotated[
+        str | None,
+        typer.Option(
+            help="Serve too, on HOST:PORT (:9208 for this machine alone), what `detector serve` does.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Forecast every query of a catalogue, decide its alerts, and push the results.
 
@@ -54,7 +61,7 @@ def command(
     worker = run.build_worker(loaded, sinks=sinks, remember=not dry_run)
     if not once:
         stop = threading.Event()
-        with run.stop_on_signals(stop):
+        with run.stop_on_signals(stop), run.serving(loaded, serve):
             run.run_forever(worker, stop)
         return
     results = run.run_once(worker)

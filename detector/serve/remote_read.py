@@ -57,7 +57,9 @@ def answer(body: bytes, sheets: Iterable[Sheet], now: float, limits: Limits) -> 
         start, end = -(-query.start_ms // 1000), query.end_ms // 1000
         size += sum(sheet.most_points(start, end) * len(curves) * SAMPLE_BYTES for sheet, curves in chosen)
         if size > limits.body_bytes:  # known before a byte of it is there
-            raise BadRequestError(f"expected at most {limits.body_bytes} bytes of samples, got {size}; ask for less time")
+            raise BadRequestError(
+                f"expected at most {limits.body_bytes} bytes of samples, got {size}; ask for less time"
+            )
         results.append(_result(chosen, start, end))
     return bytes(cramjam.snappy.compress_raw(encode_read_response(results)))
 

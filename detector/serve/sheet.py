@@ -72,7 +72,7 @@ class Sheet:
         self.valid_until = valid_until
         self._times, self._values, self._widest = times, values, widest
         same = like is not None and (like.labels, like.quantiles) == (self.labels, self.quantiles)
-        self.curves = like.curves if like is not None and same else list(self._named())
+        self.curves: list[Curve] = like.curves if like is not None and same else list(self._named())
 
     def _named(self) -> Iterator[Curve]:
         for row, one in enumerate(self.labels):
@@ -106,10 +106,11 @@ class Sheet:
         inside = slice(*np.searchsorted(times, (start, end + 1)))
         values = values[:, inside]
         there = np.isfinite(values)
+        complete = np.all(there, axis=1).tolist()
         encoded = encode_samples(times[inside], values)
         return [
             (samples if whole else samples[known]).tobytes()
-            for samples, known, whole in zip(encoded, there, there.all(axis=1), strict=True)
+            for samples, known, whole in zip(encoded, there, complete, strict=True)
         ]
 
 

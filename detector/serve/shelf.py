@@ -92,9 +92,9 @@ class Shelf:
         self._listed = time.monotonic()
         for key in self._store.keys("showing/"):
             _, name, shard = (*key.split("/", 2), "")[:3]
-            query = self.catalogue.queries.get(name)
-            if query is not None and (name, shard) not in self._places:
-                self._places[name, shard] = Place(query, shard)
+            known = self.catalogue.queries.get(name)
+            if known is not None and (name, shard) not in self._places:
+                self._places[name, shard] = Place(known, shard)
 
     def _read(self, place: Place) -> None:
         name, shard = place.query.name, place.shard

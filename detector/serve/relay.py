@@ -1,0 +1,109 @@
+"""Carries Alertmanager's notifications to what it has no receiver for: Teams, SMS, anything that Apprise knows."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from detector import conventions as names
+from detector.serve.counts import Counts
+from detector.serve.webhook import Notification, message_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from detector.catalogue.serving import NotifyTarget
+
+log = logging.getLogger(__name__)
+
+_SAID_OF_A_FAILURE = ("Failed to send", "A Connection error")
+"""How Apprise's messages begin that say why a notification was not sent; others may quote the URL."""
+
+
+class NotRelayedError(Exception):
+    """The target did not take the notification; Alertmanager should try again."""
+
+
+class Relay:
+    """The targets of the catalogue, and nowhere else.
+
+    Args:
+        targets: by name.
+        environment: named in every title.
+        counts: where notifications are counted.
+    """
+
+    def __init__(self, targets: Mapping[str, NotifyTarget], environment: str, counts: Counts) -> None:
+        self.targets = dict(targets)
+        self._environment = environment
+        self._counts = counts
+        self._reasons = _Reasons()
+        if targets:
+            logger = logging.getLogger("apprise")
+            logger.handlers[:] = [self._reasons]
+            logger.propagate = False
+
+    async def send(self, name: str, post: Notification) -> None:
+        """Send one notification to a target.
+
+        Raises:
+            NotRelayedError: it was not taken, or not in time.
+        """
+        target = self.targets[name]
+        title, text = message_of(post, self._environment, target.max_length)
+        try:
+            async with asyncio.timeout(target.timeout + 1):
+                await asyncio.to_thread(self._deliver, target, title, text, post)
+        except (NotRelayedError, TimeoutError) as error:
+            reason = str(error) or f"no answer in {target.timeout} s"
+            self._counts.add(names.SERVE_NOTIFICATIONS, target=name, outcome="error")
+            log.error("a notification was not relayed: %s", reason, extra={"target": name, "title": title})
+            raise NotRelayedError(f"target {name!r}: {reason}") from error
+        self._counts.add(names.SERVE_NOTIFICATIONS, target=name, outcome="ok")
+        log.info("relayed a notification", extra={"target": name, "title": title, "alerts": len(post.alerts)})
+
+    def _deliver(self, target: NotifyTarget, title: str, text: str, post: Notification) -> None:
+        import apprise
+
+        sender = apprise.Apprise()
+        if not sender.add(_url_of(target)):
+            raise NotRelayedError("its URL is none that Apprise knows")
+        for server in sender:
+            server.socket_connect_timeout = min(4.0, target.timeout)
+            server.socket_read_timeout = float(target.timeout)
+        kind = apprise.NotifyType.FAILURE if post.status == "firing" else apprise.NotifyType.SUCCESS
+        self._reasons.forget()
+        if not sender.notify(title=title, body=text, notify_type=kind, body_format=apprise.NotifyFormat.TEXT):
+            raise NotRelayedError(self._reasons.last() or "it was not taken")
+
+
+def _url_of(target: NotifyTarget) -> str:
+    if target.url is not None:
+        return target.url
+    try:
+        return Path(target.url_file or "").expanduser().read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise NotRelayedError(f"cannot read {target.url_file}: {getattr(error, 'strerror', error)}") from error
+
+
+class _Reasons(logging.Handler):
+    """Keeps what Apprise last said about a failure, by thread."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self._said = threading.local()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        message = record.getMessage()
+        if message.startswith(_SAID_OF_A_FAILURE):
+            self._said.text = message
+
+    def forget(self) -> None:
+        self._said.text = ""
+
+    def last(self) -> str:
+        text: Any = getattr(self._said, "text", "")
+        return str(text)
