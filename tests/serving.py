@@ -72,7 +72,7 @@ def put(
     shard: str = "0",
     valid: int = 180,
 ) -> None:
-    """Save curves whose median is ``values [n, P]``, one point a step after the slot; the band is 0.01 wide each way."""
+    """Save curves of a median ``values [n, P]``, one point a step after the slot; the band is 0.01 wide each way."""
     median = np.array(values, np.float32)
     curves = Curves(
         slot=slot,
