@@ -138,6 +138,10 @@ def test_what_was_forecast_an_hour_ago_for_a_moment_stands_at_that_moment() -> N
     at = dict(points)
     assert [at[SLOT + 3600 + 900 * i] for i in range(8)] == pytest.approx([0.9 + i for i in range(8)])
     assert len(points) == 7 * 3 + 1
+    both = [*issued_sheets(query, record), sheet([[1]], [{"job": "a"}])]
+    for matchers, issues in ((), [""]), ([Matcher(2, "issued", ".*")], ["", "1h", "24h"]), (equal(issued=""), [""]):
+        drawn = ask(*ALL, *matchers, *equal(quantile="0.5"), sheets=both)
+        assert sorted(labels.get("issued", "") for labels, _ in drawn) == issues
 
 
 # -- limits ----------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import cramjam
 
+from detector import conventions as names
 from detector.serve.matching import BadMatcherError, Selection
 from detector.serve.protobuf import (
     SAMPLE_BYTES,
@@ -84,6 +85,9 @@ def _select(query: ReadQuery, sheets: list[Sheet]) -> list[tuple[Sheet, list[Cur
         wanted = Selection(query.matchers)
     except BadMatcherError as error:
         raise BadRequestError(str(error)) from error
+    if all(matcher.name != names.ISSUED for matcher in query.matchers):
+        # Past forecasts only for who asks for them: else every plain selector would find a series several times.
+        sheets = [sheet for sheet in sheets if names.ISSUED not in sheet.common]
     found = ((sheet, sheet.select(wanted)) for sheet in sheets)
     return [(sheet, curves) for sheet, curves in found if curves]
 

@@ -80,13 +80,13 @@ class HttpServer:
 
     def __init__(self, catalogue: Catalogue, store: Store) -> None:
         serve = catalogue.settings.serve
+        tls = serve.tls
+        if tls:
+            _check_certificate(tls.cert_file, tls.key_file)
         self._socket = _listen(serve)
         host, port = self._socket.getsockname()[:2]
         self.url = f"{'https' if serve.tls else 'http'}://{f'[{host}]' if ':' in host else host}:{port}"
-        tls = serve.tls
         options: dict[str, Any] = {"ssl_certfile": tls.cert_file, "ssl_keyfile": tls.key_file} if tls else {}
-        if tls:
-            _check_certificate(tls.cert_file, tls.key_file)
         self._server = uvicorn.Server(
             uvicorn.Config(
                 build_app(catalogue, store),
