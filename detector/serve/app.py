@@ -68,6 +68,7 @@ class Endpoints:
     async def lifespan(self, _: Starlette) -> AsyncIterator[None]:
         """Keep the shelf up to date while the application runs."""
         await asyncio.to_thread(self.shelf.refresh)
+        await asyncio.to_thread(self.relay.prepare)
         keeper = asyncio.create_task(self._keep_up_to_date())
         try:
             yield

@@ -15,6 +15,8 @@ from detector.serve.webhook import Notification, message_of
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from apprise import Apprise
+
     from detector.catalogue.serving import NotifyTarget
 
 log = logging.getLogger(__name__)
@@ -46,6 +48,14 @@ class Relay:
             logger.handlers[:] = [self._reasons]
             logger.propagate = False
 
+    def prepare(self) -> None:
+        """Load Apprise, which takes a second or two, and tell which targets cannot be used as they are."""
+        for name, target in self.targets.items():
+            try:
+                _sender(target)
+            except NotRelayedError as error:
+                log.error("target %r of settings.serve.notify cannot be used: %s", name, error)
+
     async def send(self, name: str, post: Notification) -> None:
         """Send one notification to a target.
 
@@ -68,16 +78,23 @@ class Relay:
     def _deliver(self, target: NotifyTarget, title: str, text: str, post: Notification) -> None:
         import apprise
 
-        sender = apprise.Apprise()
-        if not sender.add(_url_of(target)):
-            raise NotRelayedError("its URL is none that Apprise knows")
-        for server in sender:
-            server.socket_connect_timeout = min(4.0, target.timeout)
-            server.socket_read_timeout = float(target.timeout)
+        sender = _sender(target)
         kind = apprise.NotifyType.FAILURE if post.status == "firing" else apprise.NotifyType.SUCCESS
         self._reasons.forget()
         if not sender.notify(title=title, body=text, notify_type=kind, body_format=apprise.NotifyFormat.TEXT):
             raise NotRelayedError(self._reasons.last() or "it was not taken")
+
+
+def _sender(target: NotifyTarget) -> Apprise:
+    import apprise
+
+    sender = apprise.Apprise()
+    if not sender.add(_url_of(target)):
+        raise NotRelayedError("its URL is none that Apprise knows")
+    for server in sender:
+        server.socket_connect_timeout = min(4.0, target.timeout)
+        server.socket_read_timeout = float(target.timeout)
+    return sender
 
 
 def _url_of(target: NotifyTarget) -> str:
