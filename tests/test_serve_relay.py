@@ -72,7 +72,7 @@ def test_a_message_says_what_fires_and_what_is_over_a_line_each(webhook: Webhook
 
 @given(
     st.lists(st.tuples(st.sampled_from(["firing", "resolved"]), st.text(max_size=80)), max_size=12),
-    st.integers(40, 400),
+    st.integers(80, 400),
     st.integers(0, 1000),
 )
 def test_a_message_is_never_longer_than_allowed_and_counts_what_it_leaves_out(
@@ -183,9 +183,10 @@ class Teams:
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(*certificate(directory))
+        self.certificate, key = certificate(directory)
+        context.load_cert_chain(self.certificate, key)
         self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
-        self.url = f"workflows://127.0.0.1:{self._server.server_port}/{WORKFLOW}/{SECRET}?verify=no"
+        self.url = f"workflows://127.0.0.1:{self._server.server_port}/{WORKFLOW}/{SECRET}"
 
     def __enter__(self) -> Teams:
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
@@ -205,9 +206,10 @@ class Teams:
 
 
 def test_a_real_alertmanager_reaches_teams_through_the_relay_and_tries_again_when_it_fails(
-    alertmanager: Callable[..., Alertmanager], tmp_path: Path
+    alertmanager: Callable[..., Alertmanager], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with Teams(tmp_path) as teams:
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(teams.certificate))
         teams.statuses[:] = [500, 500]
         secret, token = tmp_path / "teams_url", tmp_path / "token"
         secret.write_text(teams.url + "\n")

@@ -27,7 +27,7 @@ class NotifyTarget(Part):
 
     url: str | None = Field(default=None, repr=False, min_length=1)
     url_file: str | None = None
-    max_length: Whole = Field(default=2000, ge=40, le=20_000)
+    max_length: Whole = Field(default=2000, ge=80, le=20_000)
     timeout: Seconds = Field(default=10, ge=1, le=60)
 
     @model_validator(mode="after")

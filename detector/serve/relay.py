@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import threading
+from contextvars import ContextVar
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from detector import conventions as names
 from detector.serve.counts import Counts
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_reasons: ContextVar[list[str]] = ContextVar("reasons")
 _SAID_OF_A_FAILURE = ("Failed to send", "A Connection error")
 """How Apprise's messages begin that say why a notification was not sent; others may quote the URL."""
 
@@ -42,10 +43,9 @@ class Relay:
         self.targets = dict(targets)
         self._environment = environment
         self._counts = counts
-        self._reasons = _Reasons()
         if targets:
             logger = logging.getLogger("apprise")
-            logger.handlers[:] = [self._reasons]
+            logger.handlers[:] = [_Reasons(logging.WARNING)]
             logger.propagate = False
 
     def prepare(self) -> None:
@@ -80,15 +80,22 @@ class Relay:
 
         sender = _sender(target)
         kind = apprise.NotifyType.FAILURE if post.status == "firing" else apprise.NotifyType.SUCCESS
-        self._reasons.forget()
-        if not sender.notify(title=title, body=text, notify_type=kind, body_format=apprise.NotifyFormat.TEXT):
-            raise NotRelayedError(self._reasons.last() or "it was not taken")
+        form: apprise.NotifyFormat | None = apprise.NotifyFormat.TEXT
+        if any(server.notify_format == apprise.NotifyFormat.MARKDOWN for server in sender):
+            # As it is: escaped, each point would come with a backslash; in Markdown an empty line parts two lines.
+            form, text = None, text.replace("\n", "\n\n")
+        reasons: list[str] = []
+        _reasons.set(reasons)
+        if not sender.notify(title=title, body=text, notify_type=kind, body_format=form):
+            raise NotRelayedError(reasons[-1] if reasons else "it was not taken")
 
 
 def _sender(target: NotifyTarget) -> Apprise:
     import apprise
 
-    sender = apprise.Apprise()
+    sender = apprise.Apprise(
+        asset=apprise.AppriseAsset(async_mode=False)
+    )  # in this thread, where its reasons are heard
     if not sender.add(_url_of(target)):
         raise NotRelayedError("its URL is none that Apprise knows")
     for server in sender:
@@ -107,20 +114,9 @@ def _url_of(target: NotifyTarget) -> str:
 
 
 class _Reasons(logging.Handler):
-    """Keeps what Apprise last said about a failure, by thread."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.WARNING)
-        self._said = threading.local()
+    """Keeps what Apprise says about a failure, apart for each notification: its threads inherit the context."""
 
     def emit(self, record: logging.LogRecord) -> None:
         message = record.getMessage()
         if message.startswith(_SAID_OF_A_FAILURE):
-            self._said.text = message
-
-    def forget(self) -> None:
-        self._said.text = ""
-
-    def last(self) -> str:
-        text: Any = getattr(self._said, "text", "")
-        return str(text)
+            _reasons.get([]).append(message)
