@@ -72,7 +72,10 @@ def title_of(post: Notification, environment: str = "") -> str:
 
 
 def message_of(post: Notification, environment: str, most: int) -> tuple[str, str]:
-    """Title and text, together at most ``most`` characters, half of them the title; what does not fit is counted, not dropped silently."""
+    """Title and text, together at most ``most`` characters, half of them the title.
+
+    What does not fit is counted, not dropped silently.
+    """
     title = cut(title_of(post, environment), most // 2)
     ordered = sorted(post.alerts, key=lambda alert: alert.status)
     lines = list(dict.fromkeys(f"{alert.status}: {alert.summary}" for alert in ordered))
