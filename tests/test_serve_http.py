@@ -15,12 +15,15 @@ from typing import Any
 
 import pytest
 import requests
+import yaml
 
 from detector.catalogue import parse_catalogue
 from detector.child import free_port
 from detector.conventions import SERVED
 from detector.errors import ConfigError
+from detector.render.remote_read import remote_read
 from detector.run import build_store, listening_on
+from detector.serve.metering import PATHS
 from detector.servers import wait_until
 from detector.showing import Line, Showing, showing_key
 from detector.store import FileStore, MemoryStore
@@ -181,8 +184,8 @@ def test_the_page_shows_every_query_with_odds_time_and_state_and_escapes_what_it
         answer = get(url)
     assert answer.headers["Content-Security-Policy"].startswith("default-src 'none'")
     page = re.sub(r"<[^>]+>", "|", answer.text)
-    assert "1 queries, 3 series" in page
-    assert "1 predictive alerts" in page
+    assert "1 query, 3 series" in page
+    assert "1 predictive alert" in page
     assert "objective: above 93 %" in page
     assert re.search(r"newest slot [\d:]+, 3\d s ago", page)
     assert page.index("slides") < page.index("model=&lt;b&gt;calm")  # the most worrying first
@@ -264,3 +267,18 @@ def test_the_worker_serves_itself_when_it_is_asked_to(tmp_path: Path) -> None:
         assert process.wait(60) == 0
     finally:
         process.kill()
+
+
+# -- the document ----------------------------------------------------------------------------------------
+
+
+def test_the_examples_of_the_document_are_what_the_tools_take() -> None:
+    text = (Path(__file__).parents[1] / "docs/serve.md").read_text()
+    examples = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    for example in examples:
+        if "queries:" in example:
+            parse_catalogue(example, "docs/serve.md")
+    [block] = [yaml.safe_load(example)["remote_read"] for example in examples if "remote_read:" in example]
+    assert block == remote_read("http://127.0.0.1:9208")
+    for path in PATHS:
+        assert f"`{path}" in text or f"`POST {path}" in text, path

@@ -38,7 +38,7 @@ def status_page(shelf: Shelf, now: float) -> str:
     computed = {place.query.name for place in places}
     waiting = [name for name in shelf.catalogue.queries if name not in computed]
     body = [*_summary(shelf, places, waiting, now, zone)]
-    for place in places:
+    for place in sorted(places, key=_calm):
         if place.showing is not None:
             body += _query(place, place.showing, now, zone)
     if waiting:
@@ -59,8 +59,9 @@ def _summary(shelf: Shelf, places: Sequence[Place], waiting: list[str], now: flo
     time = datetime.fromtimestamp(now, zone)
     yield f"<h1>detector · {escape(settings.environment)}</h1>"
     yield f'<p class="dim">{time:%a %Y-%m-%d %H:%M:%S %Z} · version {__version__}</p>'
-    facts = [f"{len(places)} queries, {series} series"]
-    facts.append(_tagged("bad", f"{firing} predictive alerts") if firing else _tagged("good", "no predictive alert"))
+    facts = [f"{_count(len(places), 'query', 'queries')}, {series} series"]
+    alerts = _count(firing, "predictive alert", "predictive alerts")
+    facts.append(_tagged("bad", alerts) if firing else _tagged("good", "no predictive alert"))
     facts += [_tagged("bad", f"{failed} failed")] if failed else []
     facts += [_tagged("warn", f"{late} late")] if late else []
     facts += [f"{len(waiting)} not computed yet"] if waiting else []
@@ -137,6 +138,17 @@ def _time(line: Line, showing: Showing) -> str:
     beyond = f"> {showing.horizons[-1]}"
     first, second, third = (span_text(one) if one != float("inf") else beyond for one in (early, middle, late))
     return f"{escape(second)} {_tagged('dim', f'({first} … {third})')}"
+
+
+def _calm(place: Place) -> int:
+    """The order of the queries: predictive alerts, then errors, then as in the catalogue."""
+    if place.showing is None:
+        return 2
+    return 0 if any(line.firing for line in place.showing.lines) else 1 if place.showing.error else 2
+
+
+def _count(number: int, one: str, several: str) -> str:
+    return f"{number} {one if number == 1 else several}"
 
 
 def _worry(line: Line) -> tuple[bool, float, bool, str]:
