@@ -9,6 +9,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import cramjam
@@ -25,9 +26,10 @@ from detector.run import build_store, build_worker
 from detector.serve.protobuf import MalformedMessageError, Matcher, decode_read_request
 from detector.serve.remote_read import BadRequestError, Limits, answer
 from detector.serve.sheet import issued_sheets, latest_sheet
-from detector.servers import Prometheus, prometheus_config, wait_until
-from detector.store import MemoryStore
+from detector.servers import Prometheus, Redis, prometheus_config, wait_until
+from detector.store import MemoryStore, RedisStore
 from detector.track_record import TrackRecord
+from tests.certificates import certificate
 from tests.serving import QUANTILES, catalogue, equal, put, read, request_of, series_in, served, varint, with_free_port
 
 SLOT = 1_800_000_000
@@ -287,6 +289,25 @@ def test_prometheus_shows_future_samples_and_promql_works_on_them(prometheus: St
     width = f"{curve.replace('0.5', '0.9')} - ignoring(quantile) {curve.replace('0.5', '0.1')}"
     band, _ = ask_prometheus(server, width, now + 300, now + 300)
     assert [float(one["values"][0][1]) for one in band] == pytest.approx([0.02, 0.02])
+
+
+def test_prometheus_reads_over_tls_with_a_token_from_redis(prometheus: Start, redis: Redis, tmp_path: Path) -> None:
+    cert, key = certificate(tmp_path)
+    token = tmp_path / "token"
+    token.write_text("prometheus-token\n")
+    store, now = RedisStore(redis.url), int(time.time()) // 60 * 60
+    put(store, now, [[0.95, 0.94]], [{"job": "a"}])
+    guarded = catalogue(serve=f"bearer_token_file: '{token}', tls: {{cert_file: '{cert}', key_file: '{key}'}}")
+    with served(guarded, store) as url:
+        known = remote_read(url, bearer_token_file=str(token), ca_file=str(cert))
+        server = prometheus(prometheus_config({}, remote_read=known))
+        result, said = ask_prometheus(server, 'forecast_curve{source="forecast"}', now, now + 120, step=60)
+        assert "warnings" not in said
+        assert len(result) == 3
+        stranger = prometheus(prometheus_config({}, remote_read=remote_read(url, ca_file=str(cert))))
+        result, said = ask_prometheus(stranger, 'forecast_curve{source="forecast"}', now, now + 120, step=60)
+        assert result == []
+        assert "401" in said["warnings"][0]
 
 
 def test_other_queries_are_unaffected_while_the_endpoint_is_down_hangs_or_talks_garbage(prometheus: Start) -> None:
