@@ -17,11 +17,12 @@ from typing import Any
 import pytest
 import requests
 
+from detector.catalogue import load_catalogue
 from detector.catalogue.recovery import Recovery
 from detector.child import free_port
 from detector.errors import ConfigError, StateError
 from detector.serve.counts import Counts
-from detector.serve.recovery import Recoverer
+from detector.serve.recovery import Recoverer, fill
 from detector.serve.webhook import Notification
 from detector.servers import Alertmanager, Prometheus, prometheus_config, wait_until
 from detector.store import FileStore, MemoryStore, Store
@@ -209,6 +210,16 @@ def test_it_is_off_unless_it_was_turned_on(tmp_path: Path) -> None:
         refused = requests.post(url + "/recover", json=post, timeout=10)
     assert refused.status_code == 403
     assert "automatic recovery is off" in refused.text
+
+
+def test_the_default_catalogue_restarts_the_services_that_are_down_once_it_is_turned_on() -> None:
+    shipped = load_catalogue("day_trade")
+    assert shipped.settings.recovery.enabled is False
+    down_alerts = {service.down_alert.name for service in shipped.services.values() if service.down_alert}
+    for action in shipped.settings.recovery.actions:
+        assert action.alert in down_alerts
+        assert action.command is not None
+        assert fill(action.command[-1], {"service": "ml-service"}) == "deployment/ml-service"
 
 
 # -- the whole way ---------------------------------------------------------------------------------------
