@@ -16,19 +16,22 @@ from typing import Any
 import pytest
 import requests
 import yaml
+from typer.testing import CliRunner
 
 from detector.catalogue import parse_catalogue
 from detector.child import free_port
+from detector.cli import app
 from detector.conventions import SERVED
 from detector.errors import ConfigError
 from detector.render.remote_read import remote_read
 from detector.run import build_store, listening_on
+from detector.scorekeeper import record_key
 from detector.serve.metering import PATHS
 from detector.servers import wait_until
 from detector.showing import Line, Showing, showing_key
 from detector.store import FileStore, MemoryStore
 from tests.certificates import certificate
-from tests.serving import catalogue, equal, put, read, served, wait_for
+from tests.serving import catalogue, equal, put, read, series_in, served, wait_for
 
 POST = {"version": "4", "status": "firing", "alerts": []}
 
@@ -267,6 +270,23 @@ def test_the_worker_serves_itself_when_it_is_asked_to(tmp_path: Path) -> None:
         assert process.wait(60) == 0
     finally:
         process.kill()
+
+
+@pytest.mark.parametrize("option", ["--once", "--dry-run"])
+def test_a_worker_that_leaves_at_once_or_remembers_nothing_cannot_serve(option: str) -> None:
+    refused = CliRunner().invoke(app, ["run", option, "--serve", ":0"])
+    assert refused.exit_code == 2
+    assert "got --once or --dry-run" in refused.output
+
+
+def test_a_damaged_record_of_past_forecasts_does_not_keep_the_newest_from_being_served() -> None:
+    store, now = MemoryStore(), int(time.time())
+    store.save(record_key("accuracy", "0"), b"nonsense")
+    put(store, now, [[1.0]], [{"job": "a"}])
+    with served(store=store) as url:
+        answer = read(url, *equal(__name__="forecast_curve", source="forecast"), start=now, end=now + 60)
+        assert len(series_in(answer.content)) == 3
+        assert "1 query, 1 series" in get(url).text
 
 
 # -- the document ----------------------------------------------------------------------------------------

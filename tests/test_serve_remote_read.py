@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import re
+import shutil
 import socket
 import threading
 import time
@@ -379,7 +380,9 @@ def test_the_block_for_prometheus_asks_only_for_curves_and_shows_a_token_from_a_
     ]
 
 
-def test_the_worker_leaves_curves_that_agree_with_what_it_publishes(prometheus: Start, failing_platform: str) -> None:
+def test_the_worker_leaves_curves_that_agree_with_what_it_publishes_and_join_with_their_series(
+    prometheus: Start, failing_platform: str, failing_past: Path, tmp_path: Path
+) -> None:
     text = f"""
 settings: {{prometheus: '{failing_platform}'}}
 queries:
@@ -392,9 +395,13 @@ queries:
     assert result.failure is None and result.values is not None
     assert result.frame is not None
     with served(with_free_port(loaded), build_store(loaded)) as url:
-        server = prometheus(config_for(url))
+        server = prometheus(config_for(url), data=shutil.copytree(failing_past, tmp_path / "past"))
         curve = 'forecast_curve{source="forecast",for="accuracy",quantile="0.5"}'
         found, _ = ask_prometheus(server, curve, slot, slot + 86_400, step=60)
+        error = f"{curve} - ignoring(source, for, quantile) ml_ensemble_accuracy"
+        joined, _ = ask_prometheus(server, error, slot + 300, slot + 300)
+    assert len(joined) == result.frame.n
+    assert all(abs(float(one["values"][0][1])) < 0.05 for one in joined)
     assert len(found) == result.frame.n
     for row, labels in enumerate(result.frame.labels):
         own = {name: value for name, value in labels.items() if name != "__name__"}

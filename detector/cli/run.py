@@ -50,9 +50,12 @@ def command(
 
     from detector import run
     from detector.catalogue import load_catalogue
+    from detector.errors import ConfigError
     from detector.logs import configure_logging
     from detector.sink import DryRunSink
 
+    if serve is not None and (once or dry_run):
+        raise ConfigError("--serve: expected a worker that goes on and remembers, got --once or --dry-run")
     loaded = run.with_servers(load_catalogue(catalogue), url=url, pushgateway=pushgateway)
     settings = loaded.settings
     level = "WARNING" if once else None

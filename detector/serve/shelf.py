@@ -106,8 +106,8 @@ class Shelf:
             curves = self._store.load(curves_key(name, shard))
             if curves is not None:
                 place.latest = latest_sheet(place.query, Curves.from_bytes(curves), place.latest)
+        place.showing, place.seen = showing, seen
         recorded = self._store.load(record_key(name, shard))
         if recorded is not None and recorded != place.recorded:
             place.issued = issued_sheets(place.query, TrackRecord.from_bytes(recorded, place.query))
             place.recorded = recorded
-        place.showing, place.seen = showing, seen
