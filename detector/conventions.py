@@ -26,6 +26,12 @@ STATE = "state"
 RESERVED_LABELS = frozenset({"job", FOR, SHARD, HORIZON, QUANTILE, ALERT, SEVERITY, STATE})
 """Labels with a meaning of our own: a source label of that name is published as `exported_…`."""
 EXPORTED = "exported_"
+SOURCE = "source"
+ISSUED = "issued"
+FROM_FORECAST = "forecast"
+"""The value of `source` on every curve: Prometheus asks `detector serve` only for selectors that have it."""
+CURVE_LABELS = frozenset({FOR, QUANTILE, SOURCE, ISSUED})
+"""The labels of a curve; a source label of that name is drawn as `exported_…`, every other under its own name."""
 ESCAPED = "U__"
 """How a name begins that stands for one with other characters."""
 
@@ -131,6 +137,13 @@ QUERY_DURATION = Metric(
     of_series=False,
 )
 
+FORECAST_CURVE = Metric(
+    "forecast_curve",
+    "Forecast of the series for this moment, by quantile: the latest, or with `issued` the one made so long before.",
+    (FOR, QUANTILE, SOURCE, ISSUED),
+)
+"""Offered by `detector serve` to remote read; never pushed."""
+
 PUSHED = (
     FORECAST_VALUE,
     BREACH_PROBABILITY,
@@ -195,7 +208,46 @@ OWN = (
 )
 """The worker's metrics about itself, pushed as a group of their own."""
 
-METRICS: Mapping[str, Metric] = {metric.name: metric for metric in (*PUSHED, *OWN)}
+SERVE_REQUESTS = Metric(
+    "detector_serve_requests_total",
+    "Requests answered, by path and status code.",
+    ("path", "code"),
+    "counter",
+    of_series=False,
+)
+SERVE_SECONDS = Metric(
+    "detector_serve_request_seconds_total",
+    "Seconds spent on answering requests, by path.",
+    ("path",),
+    "counter",
+    of_series=False,
+)
+SERVE_SERIES = Metric(
+    "detector_serve_curves", "Curves on offer: one for each series and quantile.", (FOR, ISSUED), of_series=False
+)
+SERVE_SLOT = Metric(
+    "detector_serve_newest_slot_timestamp_seconds", "Unix time of the newest cycle known of the query.", of_series=False
+)
+SERVE_STORE = Metric("detector_serve_store_up", "1 while the worker's store can be read.", (), of_series=False)
+SERVE_NOTIFICATIONS = Metric(
+    "detector_serve_notifications_total",
+    "Notifications relayed, by target and outcome ok or error.",
+    ("target", "outcome"),
+    "counter",
+    of_series=False,
+)
+SERVE_RECOVERIES = Metric(
+    "detector_serve_recoveries_total",
+    "Recovery actions by alert and outcome: started, dry_run, cooling_down, over_budget, refused, ok or failed.",
+    (ALERT, "outcome"),
+    "counter",
+    of_series=False,
+)
+
+SERVED = (SERVE_REQUESTS, SERVE_SECONDS, SERVE_SERIES, SERVE_SLOT, SERVE_STORE, SERVE_NOTIFICATIONS, SERVE_RECOVERIES)
+"""What `detector serve` says about itself at /metrics."""
+
+METRICS: Mapping[str, Metric] = {metric.name: metric for metric in (*PUSHED, *OWN, FORECAST_CURVE, *SERVED)}
 
 
 def escaped_label(name: str) -> str:
@@ -244,6 +296,22 @@ def exported_label(name: str) -> str:
     while bare.startswith(EXPORTED):
         bare = bare.removeprefix(EXPORTED)
     return EXPORTED + name if bare in RESERVED_LABELS else escaped_label(name)
+
+
+def curve_labels(labels: Mapping[str, str]) -> dict[str, str]:
+    """A source series' labels as they stand on its curve: a join with the series itself needs no renaming.
+
+    >>> curve_labels({"__name__": "up", "job": "node", "source": "nyse", "k8s.pod": "a"})
+    {'job': 'node', 'exported_source': 'nyse', 'U__k8s_2e_pod': 'a'}
+    """
+    drawn = {}
+    for name, value in labels.items():
+        if value and name != "__name__":
+            bare = name
+            while bare.startswith(EXPORTED):
+                bare = bare.removeprefix(EXPORTED)
+            drawn[EXPORTED + name if bare in CURVE_LABELS else escaped_label(name)] = value
+    return drawn
 
 
 def source_label(name: str) -> str:

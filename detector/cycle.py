@@ -39,8 +39,8 @@ class CycleResult:
     """What one cycle of one query and shard came to.
 
     ``frame`` is the history the cycle saw, None when it could not be read. For its n series: ``states
-    [n]``, ``decisions [n]``, ``now [n]`` the newest point, ``values [n, Q, H]`` at the query's
-    horizons, ``probability [n, H]`` and ``time_to [n, Q]`` where the query has an objective, ``scores
+    [n]``, ``decisions [n]``, ``now [n]`` the newest point, ``curve [n, Q, cells]``, ``values [n, Q, H]`` at
+    the query's horizons, ``probability [n, H]`` and ``time_to [n, Q]`` where the query has an objective, ``scores
     [n]``; ``quality`` says how earlier forecasts did. ``error`` says why there is no forecast,
     ``push_error`` why it was not published; ``superseded`` that a later slot had been computed before.
     """
@@ -54,6 +54,7 @@ class CycleResult:
     states: list[DataState] = field(default_factory=list)
     decisions: list[AlertState] = field(default_factory=list)
     now: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
+    curve: NDArray[np.float64] | None = None
     values: NDArray[np.float64] | None = None
     probability: NDArray[np.float64] | None = None
     time_to: NDArray[np.float64] | None = None

@@ -41,10 +41,10 @@ def make_forecaster(query: Query) -> ForecasterLike:
 
 
 def select_at_horizons(
-    forecast: ForecastLike, horizons: Sequence[int], quantiles: Sequence[float]
+    forecast: ForecastLike, curve: NDArray[np.float64], horizons: Sequence[int]
 ) -> NDArray[np.float64]:
-    """Quantiles of the forecast at each horizon (seconds), ``[n, Q, len(horizons)]``."""
-    return forecast.quantile(list(quantiles))[:, :, [forecast.at(seconds) for seconds in horizons]]
+    """What of ``curve [n, Q, H]``, quantiles of the forecast, lies at each horizon (seconds)."""
+    return curve[:, :, [forecast.at(seconds) for seconds in horizons]]
 
 
 def seed_of(name: str) -> int:

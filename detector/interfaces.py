@@ -51,6 +51,11 @@ class BreachLike(Protocol):
 class ForecastLike(Protocol):
     """What the worker reads off a forecast; n series, Q quantiles, H cells."""
 
+    @property
+    def offsets(self) -> Any:
+        """Seconds from the origin to the end of each cell, ``[H]``."""
+        ...
+
     def at(self, seconds: float) -> int:
         """Index of the cell that holds the point so many seconds ahead."""
         ...

@@ -25,6 +25,7 @@ from detector.groups import Groups
 from detector.interfaces import ForecasterLike, HistoryLike, Source
 from detector.outcomes import Outcomes
 from detector.scorekeeper import Scorekeeper, Standing
+from detector.showing import show
 from detector.sink import Sink
 from detector.store import Store
 from detector.telemetry import Telemetry
@@ -119,6 +120,9 @@ class Worker:
             if decided is not None and not result.superseded:
                 self._save(*decided, result)
             self.publish(result)
+            if not result.superseded and result.state_error is None:  # a store that hangs is not waited for again
+                with _kept_in_memory(result, "curves and figures for `detector serve`"):
+                    show(self._store, result)
         self.telemetry.record(result, self._fittings.refits.get(name, 0))
         return result
 
@@ -205,7 +209,8 @@ class Worker:
         forecaster = self._fittings.at(query, result.shard, frame, column_of(query, result.slot))
         result.states = _states(query, frame, result.slot, forecaster, standing)
         result.forecast = forecaster.forecast()
-        result.values = select_at_horizons(result.forecast, query.horizons, QUANTILES)
+        result.curve = result.forecast.quantile(list(QUANTILES))
+        result.values = select_at_horizons(result.forecast, result.curve, query.horizons)
         result.scores = forecaster.scores(1, query.detection_direction)[:, -1]
         if query.threshold is not None:
             result.breach = result.forecast.breach(query.threshold, query.breach_above, query.breach.run)

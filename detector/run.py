@@ -67,6 +67,40 @@ def with_servers(catalogue: Catalogue, *, url: str | None = None, pushgateway: s
     return catalogue.model_copy(update={"settings": settings.model_copy(update=changed)}) if changed else catalogue
 
 
+def listening_on(catalogue: Catalogue, listen: str | None) -> Catalogue:
+    """The catalogue with another address to serve on.
+
+    Raises:
+        ConfigError: no address, or one beyond this machine that nobody guards.
+    """
+    if listen is None:
+        return catalogue
+    from pydantic import ValidationError
+
+    from detector.catalogue.serving import Serve
+    from detector.errors import ConfigError, Problem
+
+    settings = catalogue.settings
+    try:
+        serve = Serve.model_validate({**dict(settings.serve), "listen": listen})
+    except ValidationError as error:
+        wanted = error.errors()[0]["msg"].removeprefix("expected ")
+        raise ConfigError(Problem("", key="--listen", expected=wanted, got=listen)) from error
+    return catalogue.model_copy(update={"settings": settings.model_copy(update={"serve": serve})})
+
+
+@contextlib.contextmanager
+def serving(catalogue: Catalogue, listen: str | None) -> Iterator[None]:
+    """Do what `detector serve` does from a thread of this process, while the context lasts; nothing without address."""
+    if listen is None:
+        yield
+        return
+    from detector.serve.server import HttpServer
+
+    with HttpServer(listening_on(catalogue, listen), build_store(catalogue)).in_background():
+        yield
+
+
 def build_store(catalogue: Catalogue) -> Store:
     """Where state is kept: Redis, the directory of the settings, or this user's own state directory.
 

@@ -8,7 +8,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from detector.catalogue import Catalogue, load_catalogue, parse_catalogue, platform, schema
+from detector.catalogue import Catalogue, load_catalogue, parse_catalogue, platform, recovery, schema, serving
 from detector.catalogue.durations import format_duration, parse_duration
 from detector.catalogue.load import built_in_text
 from detector.errors import ConfigError, Problem
@@ -481,6 +481,12 @@ def test_the_reference_names_every_key_and_its_examples_are_sound() -> None:
         platform.GrafanaSettings,
         schema.Service,
         platform.DownAlert,
+        serving.Serve,
+        serving.ServerTls,
+        serving.NotifyTarget,
+        recovery.Recovery,
+        recovery.Action,
+        recovery.Call,
     )
     for part in parts:
         for name, field in part.model_fields.items():

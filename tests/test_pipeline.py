@@ -48,6 +48,7 @@ class LastValue:
 
     values: Any = None
     fits: list[tuple[int, int]] = field(default_factory=list)
+    offsets: Any = (86400.0,)
 
     def fit(self, values: Any, start: int) -> None:
         self.values = np.array(values)

@@ -34,6 +34,7 @@ from detector.http import Answer
 from detector.response import decode, loads, parse_instant, parse_matrix
 from detector.servers import Prometheus, find_program, free_port
 from detector.source import PrometheusSource
+from tests.certificates import certificate
 from tests.misbehaving import Behaviour, Loopback
 
 START = 1_700_000_040 // 60 * 60
@@ -351,40 +352,6 @@ def test_tls_verifies_the_server_and_presents_our_certificate(
                 assert PrometheusSource(Endpoint(url=url, tls=tls)).metric_names() == ["up"]
     with pytest.raises(SourceUnavailable, match=r"none\.pem"):
         PrometheusSource(Endpoint(url="https://127.0.0.1:9", tls=Tls(ca_file="/none.pem"))).metric_names()
-
-
-def certificate(directory: Path) -> tuple[Path, Path]:
-    """Make a self-signed certificate for `prom.test`."""
-    from datetime import UTC, datetime, timedelta
-
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-    from cryptography.x509.oid import NameOID
-
-    private = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "prom.test")])
-    now = datetime.now(UTC)
-    signed = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(private.public_key())
-        .serial_number(1)
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("prom.test")]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(private, hashes.SHA256())
-    )
-    cert, key = directory / "cert.pem", directory / "key.pem"
-    cert.write_bytes(signed.public_bytes(serialization.Encoding.PEM))
-    key.write_bytes(
-        private.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-    )
-    return cert, key
 
 
 @contextlib.contextmanager

@@ -21,6 +21,7 @@ COMMANDS = {
     "init": "init",
     "check-config": "check_config",
     "run": "run",
+    "serve": "serve",
     "forecast": "forecast",
     "render": "render",
     "simulate": "simulate",

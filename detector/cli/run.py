@@ -28,6 +28,13 @@ def command(
     pushgateway: Annotated[
         str | None, typer.Option(help="This Pushgateway instead of the catalogue's.", show_default=False)
     ] = None,
+    serve: Annotated[
+        str | None,
+        typer.Option(
+            help="Serve too, on HOST:PORT (:9208 for this machine alone), what `detector serve` does.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Forecast every query of a catalogue, decide its alerts, and push the results.
 
@@ -43,9 +50,12 @@ def command(
 
     from detector import run
     from detector.catalogue import load_catalogue
+    from detector.errors import ConfigError
     from detector.logs import configure_logging
     from detector.sink import DryRunSink
 
+    if serve is not None and (once or dry_run):
+        raise ConfigError("--serve: expected a worker that goes on and remembers, got --once or --dry-run")
     loaded = run.with_servers(load_catalogue(catalogue), url=url, pushgateway=pushgateway)
     settings = loaded.settings
     level = "WARNING" if once else None
@@ -54,7 +64,7 @@ def command(
     worker = run.build_worker(loaded, sinks=sinks, remember=not dry_run)
     if not once:
         stop = threading.Event()
-        with run.stop_on_signals(stop):
+        with run.stop_on_signals(stop), run.serving(loaded, serve):
             run.run_forever(worker, stop)
         return
     results = run.run_once(worker)

@@ -1,0 +1,57 @@
+"""`detector serve`: curves for Prometheus, a status page, notifications and recovery over HTTP."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+EPILOG = "Example: detector serve --catalogue my.yaml --listen 127.0.0.1:9208 (then open http://127.0.0.1:9208/)"
+
+
+def command(
+    catalogue: Annotated[
+        str | None,
+        typer.Option(
+            "--catalogue",
+            "-c",
+            help="Catalogue file or built-in name (day_trade, node_exporter). "
+            "Without it the one of DETECTOR_CATALOGUE, or day_trade.",
+            show_default=False,
+        ),
+    ] = None,
+    listen: Annotated[
+        str | None,
+        typer.Option(
+            help="HOST:PORT instead of settings.serve.listen; beyond this machine it needs credentials there.",
+            show_default=False,
+        ),
+    ] = None,
+    url: Annotated[
+        str | None,
+        typer.Option(help="The Prometheus that the worker reads, where not the catalogue's.", show_default=False),
+    ] = None,
+) -> None:
+    """Serve what the worker has computed, from the store that both use. It computes nothing itself.
+
+    /  a status page: every query, its forecast, odds, time to breach. /api/v1/read  the forecast curves for Prometheus'
+    remote_read: future samples of forecast_curve{source="forecast"} in Grafana and PromQL. /notify/NAME  takes
+    Alertmanager's webhook to Teams, SMS or whatever settings.serve.notify names. /recover  runs an allow-listed action
+    for an alert; off unless settings.recovery says otherwise. /healthz, /readyz, /metrics.
+
+    Runs until SIGTERM or Ctrl-C. `detector run --serve HOST:PORT` does the same inside the worker.
+    """
+    import threading
+
+    from detector import run
+    from detector.catalogue import load_catalogue
+    from detector.logs import configure_logging
+    from detector.serve.server import HttpServer
+
+    loaded = run.listening_on(run.with_servers(load_catalogue(catalogue), url=url), listen)
+    configure_logging(environment=loaded.settings.environment, timezone=loaded.settings.timezone)
+    server = HttpServer(loaded, run.build_store(loaded))
+    typer.echo(server.url, err=True)
+    stop = threading.Event()
+    with run.stop_on_signals(stop), server.in_background():
+        stop.wait()
