@@ -15,6 +15,7 @@ from models.anomaly import AnomalyScorer, Scores
 from models.base import Array32
 from models.block import Block, Now, Terms, describe, fit_block, look, paths_of
 from models.calibration import Calibrator, Past
+from models.explain import Explanation, explain
 from models.grid import Grid, nested_grid, uniform_grid, within_history
 from models.origins import PATHS
 from models.panel import Float, Index
@@ -151,6 +152,10 @@ class Forecaster:
             self._odds(),
             self.bounds,
         )
+
+    def explain(self) -> Explanation:
+        """The parts that the median of the forecast is made of, in the unit of the series, and the members' say."""
+        return explain(self.forecast(), self._blocks)
 
     def scores(self, last: int = 1, direction: str = "both") -> Float:
         """Anomaly scores of the ``last`` newest columns, ``[n, last]``: 1.0 = the alert threshold, NaN = not observed.
