@@ -31,8 +31,8 @@ class Explanation:
     """Parts of the median forecast; ``offsets [H]`` seconds after the origin.
 
     ``level [n]``; ``trend, rest, median [n, H]``; ``seasonal [n, S, H]`` of the ``seasons [n, S]`` in seconds (0:
-    none), and ``seasonal_now [n, S]`` at the origin. ``level + trend + seasonal.sum(1) + rest`` is the median; NaN where there
-    is no forecast. ``members``: names; ``weights, said [n, M, H]``: how much each counts, and what it forecasts.
+    none), and ``seasonal_now [n, S]`` at the origin. ``level + trend + seasonal.sum(1) + rest`` is the median; NaN
+    where there is no forecast. ``members``: names; ``weights, said [n, M, H]``: how much each counts, and what it forecasts.
     """
 
     offsets: Float
@@ -126,8 +126,8 @@ def _take_apart(out: Explanation, i: int, panel: Panel, row: int, centre: float,
 
 
 def _profile(y: Float, length: int) -> Float:
-    """What the last cycles had at each phase over their own mean, by the median, ``[length]``; the last phase is that of
-    the last column. A cycle in which something happened counts as one among many.
+    """What the last cycles had at each phase over their own mean, by the median, ``[length]``; the last phase is that
+    of the last column. A cycle in which something happened counts as one among many.
     """
     cycles = y[len(y) % length :].reshape(-1, length)[-CYCLES:]
     middle = np.median(cycles - cycles.mean(axis=1, keepdims=True), axis=0)
