@@ -160,12 +160,15 @@ class FrameForecast:
         return fan_chart(self, row, threshold=threshold, above=above)
 
 
-def forecast_frame(frame: WatchedFrame, horizon: int, seed: int = 0) -> FrameForecast:
+def forecast_frame(
+    frame: WatchedFrame, horizon: int, seed: int = 0, members: Sequence[str] | None = None
+) -> FrameForecast:
     """Fit the engine on the frame and forecast. Raises as `WatchedFrame.forecast` does."""
     from models import Forecaster
     from models.forecaster import MIN_POINTS
 
     _check(frame, horizon)
+    _check_members(members)
     points = int(np.isfinite(frame.values).sum(axis=1).max(initial=0))
     if points < MIN_POINTS:
         raise DetectorError(
@@ -173,9 +176,19 @@ def forecast_frame(frame: WatchedFrame, horizon: int, seed: int = 0) -> FrameFor
             f"series, got {points} at step {format_duration(frame.step)}; take a longer window or a smaller step, "
             "or wait until there is more"
         )
-    engine = Forecaster(step=frame.step, horizon=horizon, bounds=frame.subject.bounds, seed=seed)
+    engine = Forecaster(step=frame.step, horizon=horizon, bounds=frame.subject.bounds, seed=seed, members=members)
     engine.fit(frame.values, frame.start)
     return FrameForecast(frame, engine.forecast(), horizon)
+
+
+def _check_members(members: Sequence[str] | None) -> None:
+    from models.registry import MEMBERS, REFERENCE_MEMBERS, chosen
+
+    try:
+        chosen(members)
+    except ValueError:
+        want = f"different names of {', '.join(MEMBERS | REFERENCE_MEMBERS)}"
+        raise ConfigError(Problem("", key="members", expected=want, got=repr(members))) from None
 
 
 def _check(frame: WatchedFrame, horizon: int) -> None:

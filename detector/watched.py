@@ -5,7 +5,7 @@ n series, T columns. `SeriesFrame` is the arrays; `Subject` is what the catalogu
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -141,7 +141,7 @@ class WatchedFrame(SeriesFrame):
 
     def forecast(
         self, horizon: Duration = "24h", *, bounds: Bounds | None = None,
-        objective: Mapping[str, float] | None = None, seed: int = 0,
+        objective: Mapping[str, float] | None = None, seed: int = 0, members: Sequence[str] | None = None,
     ) -> FrameForecast:  # fmt: skip
         """Forecast every series from its last column on.
 
@@ -153,19 +153,21 @@ class WatchedFrame(SeriesFrame):
             (lowest, highest) value there can be, either may be None; the catalogue's where not given.
         objective
             What is good, as in the catalogue: `{"above": 0.93}` or `{"below": 80}`.
+        members
+            Names of the forecasting methods to combine, `["ets", "ridge"]`; by default the whole ensemble.
 
         Raises:
         ------
         DetectorError
             No series has enough points; the message says how many are needed.
         ConfigError
-            A horizon, bounds or objective that makes no sense.
+            A horizon, bounds, objective or member that makes no sense.
         """
         from detector.outlook import forecast_frame
 
         subject = self.subject.with_objective(objective)
         subject = subject if bounds is None else replace(subject, bounds=bounds)
-        return forecast_frame(self.of(self, subject), seconds_of(horizon, "horizon"), seed)
+        return forecast_frame(self.of(self, subject), seconds_of(horizon, "horizon"), seed, members)
 
     def scores(self, last: Duration = "24h") -> pd.DataFrame:
         """Anomaly scores of the newest points, shaped as `to_pandas`: 1 and more is anomalous, NaN is a gap.

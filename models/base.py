@@ -27,11 +27,13 @@ class Member(ABC):
     """One forecasting method. ``name`` is the key in the registry.
 
     ``windowed``: whether it serves series that are trailing means over a window (True), those that are not (False),
-    or both (None); see models/window.py.
+    or both (None); see models/window.py. ``pooled``: whether what it learns of a series
+    depends on the others of the panel.
     """
 
     name: str
     windowed: bool | None = False
+    pooled: bool = False
 
     def fit(self, panel: Panel) -> Fitted:
         """Coefficients for :meth:`predict` as arrays by name, each ``[n, ...]``; none where nothing is learned."""

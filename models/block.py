@@ -35,7 +35,7 @@ OUTSIDE = 0.5  # of the range a series has had: how far beyond it a path that fo
 @dataclass(frozen=True)
 class Terms:
     """What all blocks of a forecaster share: ``near`` is what a history of ``fitted`` columns allows of its grid;
-    ``step`` and ``seasons`` (None: found) in seconds.
+    ``step`` and ``seasons`` (None: found) in seconds; ``members``: names of those to combine, None: all.
     """
 
     step: int
@@ -43,6 +43,7 @@ class Terms:
     seed: int
     near: Grid
     fitted: int
+    members: Sequence[str] | None = None
 
     @property
     def widths(self) -> set[int]:
@@ -125,7 +126,7 @@ def fit_block(values: Float, terms: Terms, about: About) -> tuple[Block, Now]:
     for s in terms.near.segments:
         panel = made[s.width]
         at = np.where(origins > 0, panel.T - (terms.fitted - origins) // s.width, 0)
-        combination, backtest = fit_combination(panel, at, s.last)
+        combination, backtest = fit_combination(panel, at, s.last, terms.members)
         combinations.append(combination)
         residuals.append((actuals(panel, at, s.last) - backtest)[:, :, s.first :])
         centres.append(backtest[:, :, s.first :])

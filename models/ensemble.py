@@ -5,6 +5,7 @@ Shapes: n series, K origins, H cells of a segment, M members, B buckets of horiz
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +13,7 @@ from numba import njit
 
 from models.base import Array32, Fitted, Member, Origins
 from models.panel import Float, Index, Panel
-from models.registry import MEMBERS
+from models.registry import chosen
 
 # Weights are (mean absolute error) ** -POWER within a bucket of horizon: Bates & Granger (1969) with the power of
 # Stock & Watson (2004), made sharper. They are shrunk to those of the next shorter horizon, the first to equal ones,
@@ -120,7 +121,7 @@ def weigh(parts: Array32, truth: Array32, windows: Float) -> Array32:
     M, n, _, H = parts.shape
     bucket = buckets(H)
     error, count = _errors(parts, truth, bucket)
-    error = np.where(count >= SCARCE * count.max(axis=1, keepdims=True), error, np.nan)
+    error = np.where(count >= SCARCE * count.max(axis=1, keepdims=True, initial=0), error, np.nan)
     known = np.isfinite(error)
     best = np.where(known, error, np.inf).min(axis=1, keepdims=True, initial=np.inf)
     best = np.where(np.isfinite(best), best, 0)
@@ -147,9 +148,14 @@ def predict_all(c: tuple[tuple[Member, ...], tuple[Fitted, ...]], panel: Panel, 
     return out
 
 
-def fit_combination(panel: Panel, origins: Origins, horizon: int) -> tuple[Combination, Array32]:
-    """Fit the members, weigh them on ``origins [n, K]``; returns the combination and its own backtest ``[n, K, H]``."""
-    members = tuple(m for m in MEMBERS.values() if m.applies(panel))
+def fit_combination(
+    panel: Panel, origins: Origins, horizon: int, names: Sequence[str] | None = None
+) -> tuple[Combination, Array32]:
+    """Fit the members, weigh them on ``origins [n, K]``; returns the combination and its own backtest ``[n, K, H]``.
+
+    ``names`` of the members, None: all of the ensemble.
+    """
+    members = tuple(m for m in chosen(names) if m.applies(panel))
     fitted = tuple(m.fit(panel) for m in members)
     parts = predict_all((members, fitted), panel, origins, horizon)
     span = panel.T - np.where(origins > 0, origins, panel.T).min(axis=1, initial=panel.T)

@@ -5,7 +5,7 @@ Shapes: n series, T columns, K sample paths, H cells of the grid.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -20,6 +20,7 @@ from models.grid import Grid, nested_grid, uniform_grid, within_history
 from models.origins import PATHS
 from models.panel import Float, Index
 from models.paths import Forecast
+from models.registry import chosen
 from models.saved import grid_of, read, restore, to_bytes
 
 BLOCK = 16  # series fitted at a time: bounds the memory
@@ -32,7 +33,7 @@ class Forecaster:
 
     ``step`` and ``horizon`` in seconds; ``bounds`` (low, high) of the data, either may be None; ``seasons`` in
     seconds (None: those found, and a day and a week where the history holds two), each used where the backtest favours
-    it; ``grid`` overrides the nested grid.
+    it; ``grid`` overrides the nested grid; ``members``: names in models/registry.py (None: all of the ensemble).
 
     >>> f = Forecaster(step=300, horizon=3600)
     >>> y = np.sin(np.arange(2000) * 2 * np.pi / 288)[None]
@@ -46,6 +47,7 @@ class Forecaster:
     seasons: tuple[int, ...] | None = None
     seed: int = 0
     grid: Grid = field(default_factory=lambda: Grid(0, ()))
+    members: Sequence[str] | None = None
     _values: Float = field(default_factory=lambda: np.empty((0, 0)), repr=False)
     _end: int = field(default=0, repr=False)  # of the first series, unix seconds
     _learned_to: Index = field(default_factory=lambda: np.empty(0, np.int64), repr=False)  # the last column of the fit
@@ -56,6 +58,7 @@ class Forecaster:
     _scores: Scores | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
+        chosen(self.members)  # a wrong name is an error before anything is learned
         if not self.grid.segments:
             self.grid = nested_grid(self.step, self.horizon)
 
@@ -78,7 +81,9 @@ class Forecaster:
         self._scorer = AnomalyScorer(self.step, self.seasons)
         self._scores = self._scorer.run(v)
         self._blocks, self._now, self._calibrator = [], [], None
-        terms = Terms(self.step, self.seasons, self.seed, within_history(self.grid, v.shape[1]), v.shape[1])
+        terms = Terms(
+            self.step, self.seasons, self.seed, within_history(self.grid, v.shape[1]), v.shape[1], self.members
+        )
         if v.shape[1] < MIN_POINTS or not terms.near.segments:
             return self
         about = describe(v, terms)
@@ -299,15 +304,16 @@ def forecast(
     bounds: tuple[float | None, float | None] | None = None,
     weights: ArrayLike | None = None,
     seed: int = 0,
+    members: Sequence[str] | None = None,
 ) -> Forecast:
     """Forecast ``values [n, T]`` ``horizon`` steps ahead on their own grid.
 
     NaN is missing, a short history is NaN on the left. ``start``: unix seconds of column 0, one or ``[n]``; ``step``
     and ``seasons`` in seconds (None: found); ``bounds`` (low, high) of the data; ``weights [n, T]``: outcomes behind
-    each point, a point with none is missing.
+    each point, a point with none is missing; ``members``: names of those to combine (None: all of the ensemble).
 
     Raises:
-        ValueError: a wrong shape, or a step or horizon below 1.
+        ValueError: a wrong shape, a step or horizon below 1, or a name that no member has.
 
     >>> fc = forecast(np.arange(100.0)[None] % 24, step=3600, horizon=12)
     >>> fc.quantile([0.1, 0.5, 0.9]).shape
@@ -322,5 +328,5 @@ def forecast(
             raise ValueError(f"weights: expected the shape of values {v.shape}, got {w.shape}")
         v = np.where(w > 0, v, np.nan)
     grid = uniform_grid(int(step), int(horizon))
-    f = Forecaster(int(step), int(step * horizon), bounds or (None, None), seasons, seed, grid)
+    f = Forecaster(int(step), int(step * horizon), bounds or (None, None), seasons, seed, grid, members)
     return f.fit(v, start).forecast()

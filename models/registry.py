@@ -1,12 +1,20 @@
-"""The members of the ensemble, by name. A new member is tested by standing here: the contract suite runs over all."""
+"""The members, by name. A new member is tested by standing here: the contract suite runs over all.
+
+MEMBERS make the ensemble. REFERENCE_MEMBERS wrap the models of other packages, a thousand times slower: they are used
+where a caller names them.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from models.base import Member
 from models.level import Level
+from models.pooled import Pooled
 from models.profile_level import ProfileLevel
 from models.ridge import Ridge
 from models.seasonal_naive import SeasonalNaive
+from models.statistical import Decomposed, Ets
 from models.window import WindowLevel
 
 MEMBERS: dict[str, Member] = {
@@ -36,3 +44,24 @@ MEMBERS: dict[str, Member] = {
         Ridge("ridge_profile", "deviation"),
     )
 }
+
+REFERENCE_MEMBERS: dict[str, Member] = {
+    m.name: m for m in (Ets("ets"), Decomposed("arima", "arima"), Decomposed("mstl", "ets"), Pooled("pooled"))
+}
+
+
+def chosen(names: Sequence[str] | None) -> tuple[Member, ...]:
+    """The members of these ``names``, of either kind; None: the ensemble.
+
+    Raises:
+        ValueError: no name, one twice, or one that there is not.
+
+    >>> [m.name for m in chosen(["ets", "ridge"])]
+    ['ets', 'ridge']
+    """
+    if names is None:
+        return tuple(MEMBERS.values())
+    known = MEMBERS | REFERENCE_MEMBERS
+    if isinstance(names, str) or not names or len(set(names)) < len(names) or not set(names) <= known.keys():
+        raise ValueError(f"members: expected different names of {', '.join(known)}; got {names!r}")
+    return tuple(known[name] for name in names)

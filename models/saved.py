@@ -21,7 +21,7 @@ from models.ensemble import Combination
 from models.grid import Grid, Segment, within_history
 from models.library import PathLibrary
 from models.ramp import RampReference
-from models.registry import MEMBERS
+from models.registry import MEMBERS, REFERENCE_MEMBERS
 
 if TYPE_CHECKING:
     from models.forecaster import Forecaster
@@ -139,7 +139,7 @@ def _block(terms: Terms, head: Mapping[str, Any], a: Arrays, values: NDArray[np.
     about = About(a["centre"], a["history"], a["found"], windows)
     combinations = []
     for s, names in enumerate(head["members"]):
-        members = tuple(MEMBERS[name] for name in names)
+        members = tuple((MEMBERS | REFERENCE_MEMBERS)[name] for name in names)
         fitted = tuple(_of(f"fitted/{s}/{name}", a) for name in names)
         combinations.append(Combination(members, fitted, a[f"weights/{s}"]))
     library = PathLibrary(**{name: a[f"library/{name}"] for name in LIBRARY})

@@ -48,7 +48,7 @@ ARITHMETIC = {
     *("types", "typing", "warnings", "numpy", "scipy", "numba", "models"),
 }
 #: Member files that wrap a foreign model, and the package each may import besides.
-FOREIGN_MEMBERS: dict[str, str] = {}
+FOREIGN_MEMBERS = {"pooled.py": "sklearn", "statistical.py": "statsmodels"}
 
 
 # -- the wheel -------------------------------------------------------------------------------------

@@ -50,6 +50,10 @@ def command(
         str | None, typer.Option(help="Distance of points. Default: the query's, or by the window.", show_default=False)
     ] = None,
     horizon: Annotated[str, typer.Option(help="How far to look ahead.")] = "24h",
+    member: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Only this method, such as ets; repeatable. Default: the whole ensemble."),
+    ] = None,
     limit: Annotated[int, typer.Option(min=0, help="Series to show, the most worrying first; 0 shows all.")] = 20,
     png: Annotated[
         Path | None,
@@ -70,13 +74,13 @@ def command(
     _check_picture(png)
     detector = _detector(catalogue, url, query)
     frame = detector.fetch(query or expr or "", window, step)
-    _print(_with_threshold(frame, threshold, above, run), horizon, limit, png)
+    _print(_with_threshold(frame, threshold, above, run), horizon, limit, png, member)
 
 
-def _print(frame: WatchedFrame, horizon: str, limit: int, png: Path | None) -> None:
+def _print(frame: WatchedFrame, horizon: str, limit: int, png: Path | None, members: list[str] | None) -> None:
     from detector.forecast_table import forecast_report, open_console
 
-    forecast = frame.forecast(horizon)
+    forecast = frame.forecast(horizon, members=members or None)
     console = open_console()
     console.print(forecast_report(forecast, console, limit))
     if png is not None:
