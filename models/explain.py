@@ -19,7 +19,6 @@ from models.block import Block, panels
 from models.ensemble import predict_all
 from models.panel import MOST_SEASONS, Float, Index, Panel
 from models.paths import Forecast
-from models.registry import MEMBERS
 
 CYCLES = 7  # that make a profile, or as many as there are
 PULL = 0.05  # towards a whole season and no slope, as a share of what the horizon has to say
@@ -32,7 +31,8 @@ class Explanation:
 
     ``level [n]``; ``trend, rest, median [n, H]``; ``seasonal [n, S, H]`` of the ``seasons [n, S]`` in seconds (0:
     none), and ``seasonal_now [n, S]`` at the origin. ``level + trend + seasonal.sum(1) + rest`` is the median; NaN
-    where there is no forecast. ``members``: names; ``weights, said [n, M, H]``: how much each counts, and what it forecasts.
+    where there is no forecast. ``members``: names; ``weights, said [n, M, H]``: how much each counts, and what it
+    forecasts.
     """
 
     offsets: Float
@@ -52,7 +52,8 @@ def explain(forecast: Forecast, blocks: list[tuple[Index, Block]]) -> Explanatio
     """Take ``forecast`` apart; ``blocks``: of its forecaster."""
     n, H = forecast.paths.shape[::2]
     median = forecast.quantile([0.5])[:, 0]
-    names, seasons = tuple(MEMBERS), MOST_SEASONS
+    names = tuple(dict.fromkeys(m.name for _, block in blocks for c in block.combinations for m in c.members))
+    seasons = MOST_SEASONS
     out = Explanation(
         forecast.offsets,
         np.full(n, np.nan),

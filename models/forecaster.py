@@ -197,7 +197,7 @@ class Forecaster:
         Raises:
             ValueError: another step, horizon, grid, end or length of the history, or other bounds, seasons or seed.
         """
-        keys = ("step", "horizon", "bounds", "seasons", "seed", "grid", "end")
+        keys = ("step", "horizon", "bounds", "seasons", "seed", "grid", "members", "end")
         differ = [key for key in keys if getattr(self, key) != getattr(other, key)]
         if differ or self._values.shape[1] != other._values.shape[1]:
             key = differ[0] if differ else "_values.shape[1]"
@@ -238,7 +238,8 @@ class Forecaster:
         seasons = header["seasons"] if header["seasons"] is None else tuple(header["seasons"])
         low, high = header["bounds"]
         grid = grid_of(header)
-        f = cls(int(header["step"]), int(header["horizon"]), (low, high), seasons, int(header["seed"]), grid)
+        seed, members = int(header["seed"]), header["members"]
+        f = cls(int(header["step"]), int(header["horizon"]), (low, high), seasons, seed, grid, members)
         try:
             restore(f, header, arrays, None if values is None else np.asarray(values, np.float64))
         except KeyError as error:

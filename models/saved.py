@@ -43,6 +43,7 @@ def to_bytes(f: Forecaster, values: bool = True) -> bytes:
         "bounds": f.bounds,
         "seasons": f.seasons,
         "seed": f.seed,
+        "members": None if f.members is None else list(f.members),
         "grid": [[s.width, s.first, s.last] for s in f.grid.segments],
         "end": f._end,
         "shape": f._values.shape,
@@ -79,7 +80,7 @@ def restore(f: Forecaster, header: Mapping[str, Any], arrays: Arrays, values: ND
     for b, head in enumerate(header["blocks"]):
         rows = arrays[f"block/{b}/rows"]
         near = within_history(f.grid, int(head["fitted"]))
-        terms = Terms(f.step, f.seasons, f.seed, near, int(head["fitted"]))
+        terms = Terms(f.step, f.seasons, f.seed, near, int(head["fitted"]), f.members)
         f._blocks.append((rows, _block(terms, head, _of(f"block/{b}", arrays), f._values[rows])))
     if "above" in arrays:
         f._scorer = AnomalyScorer.from_arrays(_of("scorer", arrays))

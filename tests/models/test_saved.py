@@ -70,6 +70,17 @@ def test_a_history_too_short_to_learn_from_is_saved_too(columns: int) -> None:
     same(Forecaster.from_bytes(f.to_bytes()), f)
 
 
+def test_the_members_it_was_made_of_are_saved_too() -> None:
+    y = platform()[:2, -700:]
+    f = Forecaster(STEP, DAY, members=["ets", "ridge"]).fit(y[:, :680], start=0)
+    again = Forecaster.from_bytes(f.to_bytes())
+    same(f, again)
+    for one in (f, again):
+        one.fit(y, start=0)
+    same(f, again)
+    assert set(again.explain().members) <= {"ets", "ridge"}
+
+
 def rewritten(data: bytes, **changes: object) -> bytes:
     """The same file with some arrays replaced, or left out (None)."""
     with np.load(io.BytesIO(data)) as archive:
