@@ -40,7 +40,8 @@ def ask(
     """Answers of one method from a process of its own; ``missing`` says why there are none."""
     python = foreign_python if method.foreign else Path(sys.executable)
     if not python.exists():
-        return Answers(method.name, missing=f"{method.title} needs {_short(python.parents[1])}: run scripts/bench_env.sh")
+        home = _short(python.parents[1])
+        return Answers(method.name, missing=f"{method.title} needs the environment {home}: run scripts/bench_env.sh")
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         questions, answers = Path(folder, "questions.npz"), Path(folder, "answers.npz")
         write_blocks(questions, blocks)

@@ -25,12 +25,12 @@ def in_a_row(beyond: np.ndarray, run: int) -> np.ndarray:
     """Whether ``run`` consecutive of ``beyond [..., H]`` are true, ``[...]``."""
     held = beyond
     for _ in range(run - 1):
-        held = held[..., 1:] & beyond[..., beyond.shape[-1] - held.shape[-1] + 1 :]
+        held = held[..., :-1] & beyond[..., beyond.shape[-1] - held.shape[-1] + 1 :]
     return held.any(-1)
 
 
 def happened(block: Block) -> Float:
-    """Whether each threshold was broken within the horizon, ``[n, J]``; NaN: no question, or in breach at the origin."""
+    """Whether each threshold was broken within the horizon, ``[n, J]``; NaN: no question, or in breach now."""
     out = np.full(block.threshold.shape, np.nan)
     for j in range(block.threshold.shape[1]):
         limit, above = block.threshold[:, [j]], block.above[:, [j]]

@@ -113,9 +113,6 @@ def read_answers(path: Path) -> Answers:
     """What `write_answers` wrote."""
     with np.load(path) as z:
         seconds = tuple(float(s) for s in z["seconds"])
-        answers = tuple(
-            Answer(z[f"{i}.quantiles"], z[f"{i}.probability"] if f"{i}.probability" in z else None)
-            for i in range(len(seconds))
-        )
+        answers = tuple(Answer(z[f"{i}.quantiles"], z.get(f"{i}.probability")) for i in range(len(seconds)))
         peak, idle = (int(b) for b in z["bytes"])
         return Answers(str(z["method"]), answers, seconds, peak, idle)

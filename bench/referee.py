@@ -53,7 +53,8 @@ def score(method: str, dataset: str, asked: list[tuple[Block, Answer, float]]) -
         q = answer.quantiles
         scale = scale_of(block)
         with np.errstate(invalid="ignore"):
-            errors.append(np.where(np.isfinite(scale), mase(block.truth, q[:, MEDIAN], block.past, block.season), np.nan))
+            error = mase(block.truth, q[:, MEDIAN], block.past, block.season)
+            errors.append(np.where(np.isfinite(scale), error, np.nan))
             losses.append(mean_of_known(crps(block.truth, q, QUANTILES), axis=1) / scale)
         truths.append(block.truth)
         lows.append(q[:, LOW])

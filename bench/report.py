@@ -34,7 +34,8 @@ def locked(name: str) -> str:
 
 def report(asked: list[Panel], found: list[Answers], scores: list[Score], scaling: Scaling) -> str:
     """The whole document."""
-    return "\n".join([_head(found, scores), _data(asked), comparison_tables(found, scores), _reading(), _scaling(scaling)])
+    tables = comparison_tables(found, scores)
+    return "\n".join([_head(found, scores), _data(asked), tables, _reading(), _scaling(scaling)])
 
 
 def ratios(scores: list[Score], found: list[Answers]) -> str:
@@ -46,7 +47,8 @@ def ratios(scores: list[Score], found: list[Answers]) -> str:
     datasets = list(dict.fromkeys(s.dataset for s in scores))
     said = f"Forecasts a second against {', '.join(times)}. " if times else ""
     if "ours" in {s.method for s in scores}:
-        ahead = [min((s for s in scores if s.dataset == d and s.crps == s.crps), key=lambda s: s.crps) for d in datasets]
+        known = [s for s in scores if s.crps == s.crps]  # not NaN
+        ahead = [min((s for s in known if s.dataset == d), key=lambda s: s.crps) for d in datasets]
         ours = [s.dataset for s in ahead if s.method == "ours"]
         lost = [f"{s.dataset} ({METHODS[s.method].title}, {s.crps:.2f} against {crps['ours', s.dataset]:.2f})"
                 for s in ahead if s.method != "ours"]  # fmt: skip
@@ -60,19 +62,19 @@ def _head(found: list[Answers], scores: list[Score]) -> str:
     foreign = ", ".join(f"{name} {locked(name)}" for name in FOREIGN)
     return f"""# Benchmarks
 
-Written by `make bench` (`scripts/bench_env.sh`, then `python -m bench`); do not edit by hand. The comparison alone, without
-the foreign packages: `python -m bench.compare --methods ours,seasonal_naive,predict_linear`. Scaling alone:
+Written by `make bench` (`scripts/bench_env.sh`, then `python -m bench`); do not edit by hand. The comparison alone,
+without the foreign packages: `python -m bench.compare --methods ours,seasonal_naive,predict_linear`. Scaling alone:
 `python -m bench.scaling`. A look in a few minutes: `make bench QUICK=1`.
 
-Measured on: {processor()}, {platform.system()}, Python {platform.python_version()}. Product: {ours}. Others: {foreign}.
-Every method has one thread and a process of its own; all get the same arrays, from the same origins, in one run. **Times
-depend on the machine and on what else it does: ratios count, not absolute figures.**
+Measured on: {processor()}, {platform.system()}, Python {platform.python_version()}. Product: {ours}. Others:
+{foreign}. Every method has one thread and a process of its own; all get the same arrays, from the same origins, in
+one run. **Times depend on the machine and on what else it does: ratios count, not absolute figures.**
 
 In short: {ratios(scores, found)}
 
-Nothing here was tuned: every method runs as it comes. The season is told to those that have to be told; detector finds it.
-Beside this, `python -m bench.foresight` scores breaches with a known truth, and `python -m bench.quiet` counts false
-alerts on a healthy platform.
+Nothing here was tuned: every method runs as it comes. The season is told to those that have to be told; detector
+finds it. Beside this, `python -m bench.foresight` scores breaches with a known truth, and `python -m bench.quiet`
+counts false alerts on a healthy platform.
 """
 
 
@@ -83,35 +85,36 @@ def _data(asked: list[Panel]) -> str:
     ]
     headings = ("data", "what it is", "series", "origins", "past", "ahead", "season", "run")
     return (
-        "## The data\n\nThe first ones come with statsmodels; they are short, slow series of other fields, not metrics, and "
-        "say how a method does far from home. The last ones are simulated. Nobody sees a value after an origin: the process "
-        "of a method is never given one.\n\n" + table(headings, rows) + "\n## The comparison\n"
+        "## The data\n\nThe first ones come with statsmodels; they are short, slow series of other fields, not "
+        "metrics, and say how a method does far from home. The last ones are simulated. Nobody sees a value after an origin: "
+        "the process of a method is never given one.\n\n" + table(headings, rows) + "\n## The comparison\n"
     )
 
 
 def _reading() -> str:
     return """### How to read it
 
-- **MASE, CRPS**: smaller is better. Both over the mean absolute change over a season in the past of the series, so 1 is about
-  the seasonal naive method's error. CRPS is twice the mean quantile loss of the same 13 evenly spread quantiles for everybody; a
-  method without a band (`predict_linear`) is scored as a certain one.
+- **MASE, CRPS**: smaller is better. Both over the mean absolute change over a season in the past of the series, so
+  1 is about the seasonal naive method's error. CRPS is twice the mean quantile loss of the same 13 evenly spread
+  quantiles for everybody; a method without a band (`predict_linear`) is scored as a certain one.
 - **Coverage**: how many percent of the truth fell between the 10 % and the 90 % quantile; 80 is right.
-- **Brier skill**: 1 is perfect, 0 is what the *causal base rate* scores, the share of the series' own past windows in which
-  the same question came true. Below 0 a method is worse than knowing nothing but that. A question is: will `run` points in a row
-  lie above the 98 % quantile (below the 2 % quantile) of the last 7 days, or beyond the catalogue's objective where it is no further
-  away than the last week was wide. Where a year has few points the quantiles are of the whole past. Series in breach at the
-  origin are not asked.
-- detector has odds of its own, calibrated on its own past. The others only have quantiles, so they all get odds in one way: paths
-  through their quantiles (normal between and beyond the 13) with normal scores that follow an AR(1) process, whose coefficient is
-  the correlation of one point of the past with the next, season taken off; the odds are the share of 400 such paths in breach.
-  `predict_linear` is always certain. The line under the table gives detector's skill in that same way, to tell the forecast from
-  the calibration.
-- **series/s** on the simulated blocks after a warm-up; detector's time includes its odds, the others' does not. Peak memory is
-  the process's resident peak, imports included; what Prophet's Stan program takes in its own process is not in it.
-- Few origins of few series: a difference in the second digit means nothing. The packaged series are single histories, and
-  nobody's breach skill on a dozen questions is known well.
-- AutoETS has no season longer than 24 steps here (statsforecast's limit); beyond that it runs without. MSTL without a season is
-  AutoETS. Gaps are interpolated for them.
+- **Brier skill**: 1 is perfect, 0 is what the *causal base rate* scores, the share of the series' own past windows
+  in which the same question came true. Below 0 a method is worse than knowing nothing but that. A question is: will
+  `run` points in a row lie above the 98 % quantile (below the 2 % quantile) of the last 7 days, or beyond the
+  catalogue's objective where it is no further away than the last week was wide. Where a year has few points the
+  quantiles are of the whole past. Series in breach at the origin are not asked.
+- detector has odds of its own, calibrated on its own past. The others only have quantiles, so they all get odds in
+  one way: paths through their quantiles (normal between and beyond the 13) with normal scores that follow an AR(1)
+  process, whose coefficient is the correlation of one point of the past with the next, season taken off; the odds
+  are the share of 400 such paths in breach. `predict_linear` is always certain. The line under the table gives
+  detector's skill in that same way, to tell the forecast from the calibration.
+- **series/s** on the simulated blocks after a warm-up; detector's time includes its odds, the others' does not.
+  Peak memory is the process's resident peak, imports included; what Prophet's Stan program takes in its own process
+  is not in it.
+- Few origins of few series: a difference in the second digit means nothing. The packaged series are single
+  histories, and nobody's breach skill on a dozen questions is known well.
+- AutoETS has no season longer than 24 steps here (statsforecast's limit); beyond that it runs without. MSTL without
+  a season is AutoETS. Gaps are interpolated for them.
 """
 
 
@@ -128,13 +131,15 @@ def _scaling(found: Scaling) -> str:
     largest = max((p.n * p.T for p in found.points), default=0)
     return f"""## Scaling
 
-detector alone, one thread, each point in a process of its own after a warm-up: everything learned anew, a day ahead of five-minute
-steps on the worker's grid, with anomaly scores and the odds of one threshold. Along n with {OF_LENGTH} points each, along T with
+detector alone, one thread, each point in a process of its own after a warm-up: everything learned anew, a day ahead
+of five-minute steps on the worker's grid, with anomaly scores and the odds of one threshold. Along n with
+{OF_LENGTH} points each, along T with
 {OF_SERIES} series; the corner of many long series is left out for time (the largest point has {largest:,} values).
 
 ![Series a second and peak memory by number of series and by length](images/scaling.png)
 
-Seconds grow as **n^{number(of_n, ".2f")}** and **T^{number(of_length, ".2f")}** (least squares on logarithms; along n from 100 series on).
+Seconds grow as **n^{number(of_n, ".2f")}** and **T^{number(of_length, ".2f")}** (least squares on logarithms; along
+n from 100 series on).
 
 {table(("n", "T", "seconds", "series/s", "peak MiB", "before the first series"), rows)}
 {left}"""

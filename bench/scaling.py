@@ -154,10 +154,15 @@ def draw(found: Scaling, path: Path) -> None:
     figure = Figure(figsize=(10, 6), dpi=110, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(2, 2, sharex="col")
-    lines = ((found.along_n(), "n", f"series of {OF_LENGTH} points"), (found.along_T(), "T", f"points of {OF_SERIES} series"))
+    lines = (
+        (found.along_n(), "n", f"series of {OF_LENGTH} points"),
+        (found.along_T(), "T", f"points of {OF_SERIES} series"),
+    )
     for column, (points, key, label) in enumerate(lines):
         x = [getattr(p, key) for p in points]
-        for ax, y in ((axes[0, column], [p.rate for p in points]), (axes[1, column], [p.peak_bytes / 2**20 for p in points])):
+        for ax, y in zip(
+            axes[:, column], ([p.rate for p in points], [p.peak_bytes / 2**20 for p in points]), strict=True
+        ):
             ax.loglog(x, y, "o-", color="#1f6fb2", ms=5)
             ax.grid(color="#e6eaee")
             ax.spines[["top", "right"]].set_visible(False)

@@ -17,7 +17,7 @@ from detector.simulate import Platform, Scenario
 DAY, WEEK, YEAR = 86400, 604800, 31557600
 MONDAY = 1_790_000_000 // WEEK * WEEK + 4 * DAY  # any whole week serves
 STEP, PAST, AHEAD = 300, 14 * 288, 288  # of the simulator: 14 days of 5 minutes, a day ahead
-PER_QUERY = 2  # series of each simulated query
+PER_QUERY = 1  # series of each simulated query: the one in trouble, where there is one
 EDGE = 0.02  # a threshold is what this share of the newest points lies beyond
 
 
@@ -140,7 +140,7 @@ def panels(quick: bool = False) -> list[Panel]:
         return [*packaged(), *simulated(origins=3)]
     few = [replace(p, origins=2) for p in packaged()]
     return few + [
-        replace(p, values=p.values[::5], objective=_every(p.objective, 5), breach_above=_every(p.breach_above, 5))
+        replace(p, values=p.values[::3], objective=_every(p.objective, 3), breach_above=_every(p.breach_above, 3))
         for p in simulated(origins=1)
     ]
 

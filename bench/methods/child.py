@@ -1,4 +1,6 @@
-"""One method, in a process of its own: python -m bench.methods.child METHOD QUESTIONS.npz ANSWERS.npz
+"""One method, in a process of its own.
+
+    python -m bench.methods.child METHOD QUESTIONS.npz ANSWERS.npz
 
 Prints `done K` after each block. The first series of each data set are answered once before the clock starts, so that
 no time goes to compiling.
@@ -15,7 +17,7 @@ from pathlib import Path
 from bench.methods.registry import METHODS
 from bench.questions import Answers, read_blocks, write_answers
 
-WARM_UP = 2  # series
+WARM_UP = 1  # series
 
 
 def peak_bytes() -> int:
