@@ -45,7 +45,7 @@ def ratios(scores: list[Score], found: list[Answers]) -> str:
     times = [f"{number(base / rate(scores, m), '.0f')} × {METHODS[m].title}" for m in others]
     crps = {(s.method, s.dataset): s.crps for s in scores}
     datasets = list(dict.fromkeys(s.dataset for s in scores))
-    said = f"Forecasts a second against {', '.join(times)}. " if times else ""
+    said = f"As many forecasts a second as {', '.join(times)}. " if times else ""
     if "ours" in {s.method for s in scores}:
         known = [s for s in scores if s.crps == s.crps]  # not NaN
         ahead = [min((s for s in known if s.dataset == d), key=lambda s: s.crps) for d in datasets]
@@ -86,8 +86,8 @@ def _data(asked: list[Panel]) -> str:
     headings = ("data", "what it is", "series", "origins", "past", "ahead", "season", "run")
     return (
         "## The data\n\nThe first ones come with statsmodels; they are short, slow series of other fields, not "
-        "metrics, and say how a method does far from home. The last ones are simulated. Nobody sees a value after an origin: "
-        "the process of a method is never given one.\n\n" + table(headings, rows) + "\n## The comparison\n"
+        "metrics, and say how a method does far from home. The last ones are simulated. Nobody sees a value after an "
+        "origin: the process of a method is never given one.\n\n" + table(headings, rows) + "\n## The comparison\n"
     )
 
 
@@ -108,13 +108,14 @@ def _reading() -> str:
   process, whose coefficient is the correlation of one point of the past with the next, season taken off; the odds
   are the share of 400 such paths in breach. `predict_linear` is always certain. The line under the table gives
   detector's skill in that same way, to tell the forecast from the calibration.
-- **series/s** on the simulated blocks after a warm-up; detector's time includes its odds, the others' does not.
+- **series/s** is per second of processor time, on the simulated blocks after a warm-up; detector's time includes its odds, the others' does not.
   Peak memory is the process's resident peak, imports included; what Prophet's Stan program takes in its own process
   is not in it.
 - Few origins of few series: a difference in the second digit means nothing. The packaged series are single
   histories, and nobody's breach skill on a dozen questions is known well.
-- AutoETS has no season longer than 24 steps here (statsforecast's limit); beyond that it runs without. MSTL without
-  a season is AutoETS. Gaps are interpolated for them.
+- AutoETS has no season longer than 24 steps here (statsforecast's limit); beyond that it runs without. MSTL without a
+  season is AutoETS. On the simulated blocks MSTL is told the day alone: with the week as well it takes some twenty
+  times as long. Gaps are interpolated for statsforecast and the seasonal naive method.
 """
 
 

@@ -32,9 +32,8 @@ def _model(name: str, block: Block) -> Any:
         return AutoTheta(season_length=m)
     if name == "autoets" or m == 1:  # without a season there is nothing for MSTL to take apart
         return AutoETS(season_length=m if m <= LONGEST_ETS_SEASON else 1)
-    week = 604800 // block.step
-    seasons = [m, week] if m < week and 2 * week <= block.past.shape[1] else [m]
-    return MSTL(season_length=seasons, trend_forecaster=AutoETS(season_length=1, model="ZZN"))
+    # Of the simulator's the day alone: with the week too, a forecast takes more than ten seconds.
+    return MSTL(season_length=[m], trend_forecaster=AutoETS(season_length=1, model="ZZN"))
 
 
 def _quantiles(found: dict[str, Any]) -> Float:
