@@ -21,7 +21,7 @@ lint: setup ## ruff, its formatter, and mypy --strict
 	$(IN_VENV) -m ruff format --check .
 	$(IN_VENV) -m mypy
 
-bench: setup ## compare with other methods, measure scaling, write docs/benchmarks.md (a quarter of an hour; QUICK=1: a look)
+bench: setup ## compare with others, write docs/benchmarks.md (a quarter of an hour; QUICK=1: a look)
 	@scripts/bench_env.sh
 	$(IN_VENV) -m bench $(if $(QUICK),--quick)
 
