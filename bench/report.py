@@ -20,6 +20,10 @@ OURS = ("numpy", "scipy", "numba", "scikit-learn", "statsmodels")
 FOREIGN = ("statsforecast", "prophet", "numpy", "scipy")
 
 
+QUICK = """**This is a quick run, of few series and origins: a look, not a measurement. `make bench` replaces it.**
+"""
+
+
 def processor() -> str:
     """The processor's name as Linux has it, and how many cores this process may use."""
     found = re.search(r"model name\s*: (.+)", Path("/proc/cpuinfo").read_text())
@@ -32,10 +36,12 @@ def locked(name: str) -> str:
     return found[1] if found else "not there"
 
 
-def report(asked: list[Panel], found: list[Answers], scores: list[Score], scaling: Scaling) -> str:
+def report(asked: list[Panel], found: list[Answers], scores: list[Score], scaling: Scaling, quick: bool = False) -> str:
     """The whole document."""
     tables = comparison_tables(found, scores)
-    return "\n".join([_head(found, scores), _data(asked), tables, _reading(), _scaling(scaling)])
+    return "\n".join(
+        [_head(found, scores), *([QUICK] if quick else []), _data(asked), tables, _reading(), _scaling(scaling)]
+    )
 
 
 def ratios(scores: list[Score], found: list[Answers]) -> str:
