@@ -34,7 +34,7 @@ FITTED_FROM = 100  # series: under it, the fixed cost of a call shows
 
 @dataclass(frozen=True)
 class Point:
-    """n series of T points: seconds for all of them, peak and idle resident bytes of the process."""
+    """n series of T points: processor seconds for all of them, peak and idle resident bytes of the process."""
 
     n: int
     T: int
@@ -90,9 +90,9 @@ def take(n: int, T: int) -> Point:
     values = series(n, T)
     once(series(2, T))
     idle = peak_bytes()
-    begin = time.perf_counter()
+    begin = time.process_time()
     once(values)
-    return Point(n, T, time.perf_counter() - begin, peak_bytes(), idle)
+    return Point(n, T, time.process_time() - begin, peak_bytes(), idle)
 
 
 def in_a_process(n: int, T: int) -> Point:
