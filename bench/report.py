@@ -114,7 +114,8 @@ def _reading() -> str:
   process, whose coefficient is the correlation of one point of the past with the next, season taken off; the odds
   are the share of 400 such paths in breach. `predict_linear` is always certain. The line under the table gives
   detector's skill in that same way, to tell the forecast from the calibration.
-- **series/s** is per second of processor time, on the simulated blocks after a warm-up; detector's time includes its odds, the others' does not.
+- **series/s** is per second of processor time, on the simulated blocks after a warm-up; detector's time includes
+  its odds, the others' does not.
   Peak memory is the process's resident peak, imports included; what Prophet's Stan program takes in its own process
   is not in it.
 - Few origins of few series: a difference in the second digit means nothing. The packaged series are single
