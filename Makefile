@@ -21,13 +21,13 @@ lint: setup ## ruff, its formatter, and mypy --strict
 	$(IN_VENV) -m ruff format --check .
 	$(IN_VENV) -m mypy
 
-bench: setup ## score forecasts against simulated truth, then replay a healthy week (about half an hour)
-	$(IN_VENV) -m bench.foresight
-	$(IN_VENV) -m bench.quiet
+bench: setup ## compare with others, write docs/benchmarks.md (a quarter of an hour; QUICK=1: a look)
+	@scripts/bench_env.sh
+	$(IN_VENV) -m bench $(if $(QUICK),--quick)
 
-lock: setup ## resolve the dependencies anew into requirements.lock
+lock: setup ## resolve the dependencies anew into requirements.lock and bench/requirements.lock
 	scripts/lock.sh
 
-clean: ## remove caches, build products, .venv and .tools
-	rm -rf .venv .tools .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
+clean: ## remove caches, build products, .venv, .venv-bench and .tools
+	rm -rf .venv .venv-bench .tools .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
