@@ -13,9 +13,7 @@ from detector.catalogue.load import load_catalogue
 
 @pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_drawn_ramp_was_reset_before_an_origin_2_to_24_hours_before_its_breach(
-    kind: str, seed: int
-) -> None:
+def test_a_drawn_ramp_was_reset_before_an_origin_2_to_24_hours_before_its_breach(kind: str, seed: int) -> None:
     query = load_catalogue("day_trade").queries[SCENARIOS[kind]]
     _, truth, origin, back = draw(kind, seed, query)
     assert truth.breach_at is not None
