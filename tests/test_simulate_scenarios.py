@@ -116,6 +116,24 @@ def test_a_leaking_process_is_restarted_before_memory_is_full() -> None:
     assert RESTART_PERCENT - 1 < course.max() < RESTART_PERCENT
 
 
+@pytest.mark.parametrize(("kind", "query"), [("disk-fill", "node_disk_usage"), ("memory-leak", "ml_memory_usage")])
+def test_a_reset_takes_a_ramp_back_to_its_healthy_course_once(kind: str, query: str) -> None:
+    plain, _ = move(kind, query, hours=5, severity=0.2)
+    reset, _ = move(kind, query, hours=5, severity=0.2, reset=2 * HOUR)
+    row = int(np.abs(plain).max(axis=1).argmax())
+    at = 60 + 120  # the minutes begin an hour before the scenario
+    assert np.array_equal(reset[:, :at], plain[:, :at])
+    assert plain[row, at] > 0
+    assert reset[row, at] == pytest.approx(0, abs=1e-9)
+    assert np.allclose(reset[row, at:], plain[row, 60 : 60 + reset.shape[1] - at])
+
+
+@pytest.mark.parametrize(("kind", "reset"), [("cpu-growth", 60.0), ("disk-fill", 0.0), ("disk-fill", float("inf"))])
+def test_a_reset_that_cannot_be_is_an_error(kind: str, reset: float) -> None:
+    with pytest.raises(ValueError, match="reset"):
+        Scenario(kind, START, reset=reset)
+
+
 def test_a_sawtooth_does_not_depend_on_the_window() -> None:
     platform = Platform(4, [Scenario("memory-leak", START)])
     whole = platform.query("ml_memory_usage", START - HOUR, START + 3 * DAY, 60).values

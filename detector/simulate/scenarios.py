@@ -33,6 +33,7 @@ KINDS = (
     "healthy", "accuracy-slide", "accuracy-cliff", "memory-leak", "disk-fill", "cpu-growth", "queue-backlog",
     "data-outage", "retrain", "spike", "level-shift",
 )  # fmt: skip
+RESETTABLE = ("disk-fill", "memory-leak")
 REPAIRED_BY_RETRAIN = frozenset({"accuracy-slide", "accuracy-cliff"})
 
 _Match = tuple[str, dict[str, str]]
@@ -59,6 +60,8 @@ class Scenario:
     `severity` scales speed or size (1 = as documented per kind). `target` are labels that replace the
     default choice, for example ``{"instance": "node-5", "mountpoint": "/"}``; `query` moves `spike` and
     `level-shift` to another query. `duration` (seconds) ends a data-outage; None: it stays.
+    `reset` (seconds after `start`) is when a disk is cleaned up or a leaking process restarted, once: the
+    series is back at its healthy course and fills again at the same rate. None: never.
 
     >>> Scenario("disk-fill", 1_700_000_000).severity
     1.0
@@ -70,6 +73,7 @@ class Scenario:
     target: Mapping[str, str] | None = None
     query: str | None = None
     duration: float | None = None
+    reset: float | None = None
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -78,6 +82,11 @@ class Scenario:
             raise ValueError(f"severity must be a positive number, got {self.severity!r} ({self.kind})")
         if self.query is not None and self.kind not in ("spike", "level-shift"):
             raise ValueError(f"only spike and level-shift take another query, got {self.query!r} ({self.kind})")
+        if self.reset is not None:
+            if self.kind not in RESETTABLE:
+                raise ValueError(f"only {' and '.join(RESETTABLE)} can be reset, got {self.reset!r} ({self.kind})")
+            if not 0 < self.reset < float("inf"):
+                raise ValueError(f"reset must be a positive number of seconds, got {self.reset!r} ({self.kind})")
 
     @property
     def start_minute(self) -> int:
@@ -136,6 +145,14 @@ def _slide(scenario: Scenario, series: Series, minutes: Ints, elapsed: Floats) -
     return series.worse * scenario.severity * series.swing * elapsed / SLIDE_MINUTES
 
 
+def _fill(scenario: Scenario, series: Series, minutes: Ints, elapsed: Floats) -> Floats:
+    """A slide that one clean-up sets back to nothing."""
+    if scenario.reset is not None:
+        back = -(-scenario.reset // 60)
+        elapsed = np.where(elapsed >= back, elapsed - back, elapsed)
+    return _slide(scenario, series, minutes, elapsed)
+
+
 def _accuracy_slide(scenario: Scenario, series: Series, minutes: Ints, elapsed: Floats) -> Floats:
     slid = _slide(scenario, series, minutes, elapsed)
     return np.maximum(slid, ACCURACY_FLOOR - series.healthy(minutes))
@@ -149,18 +166,22 @@ def _cliff(scenario: Scenario, series: Series, minutes: Ints, elapsed: Floats) -
 
 
 def _leak(scenario: Scenario, series: Series, minutes: Ints, elapsed: Floats) -> Floats:
-    """A rising sawtooth: each time the process reaches RESTART_PERCENT it is restarted and leaks again."""
+    """A rising sawtooth: at RESTART_PERCENT, and at a planned reset, the process is restarted and leaks again."""
     slope = scenario.severity * series.swing / SLIDE_MINUTES
     if minutes[-1] < scenario.start_minute:
         return np.zeros(minutes.shape)
     course = series.healthy(np.arange(scenario.start_minute, minutes[-1] + 1, dtype=np.int64))
     since = np.arange(course.size, dtype=np.float64)
+    planned = None if scenario.reset is None else int(-(-scenario.reset // 60))
     restart = 0
     while True:
         full = np.flatnonzero(course[restart:] + slope * np.arange(course.size - restart) >= RESTART_PERCENT)
-        if not full.size or full[0] == 0:
+        following = restart + int(full[0]) if full.size and full[0] else course.size
+        if planned is not None and restart < planned < following:
+            following = planned
+        if following >= course.size:
             break
-        restart += int(full[0])
+        restart = following
         since[restart:] = np.arange(course.size - restart)
     return slope * since[np.maximum(minutes - scenario.start_minute, 0)]
 
@@ -184,7 +205,7 @@ _MOVES: dict[str, Callable[[Scenario, Series, Ints, Floats], Floats]] = {
     "accuracy-slide": _accuracy_slide,
     "accuracy-cliff": _cliff,
     "memory-leak": _leak,
-    "disk-fill": _slide,
+    "disk-fill": _fill,
     "queue-backlog": _slide,
     "cpu-growth": _growth,
     "spike": _spike,
