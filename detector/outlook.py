@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-    from models import Breach, Forecast
+    from models import Breach, Forecast, Forecaster
+    from models.explain import Explanation
 
 TIME_QUANTILES = (0.1, 0.5, 0.9)
 ANOMALOUS = 1.0
@@ -40,12 +41,13 @@ class FrameForecast:
     """The future of every series of a frame.
 
     `frame` is the past it was made from, `paths` the engine's own `models.Forecast` (numpy, [n, Q, H]),
-    `horizon` how far it looks, in seconds.
+    `horizon` how far it looks, in seconds, `engine` the `models.Forecaster` that made it.
     """
 
     frame: WatchedFrame
     paths: Forecast
     horizon: int
+    engine: Forecaster
 
     def __repr__(self) -> str:
         return f"<forecast of {self.frame!r}, {format_duration(self.horizon)} ahead>"
@@ -150,6 +152,26 @@ class FrameForecast:
         soonest = breach.time_to([0.5], conditional=True)[:, 0]
         return sorted(rows, key=lambda row: (-probability[row], np.nan_to_num(soonest[row], nan=np.inf), row))
 
+    @cached_property
+    def explanation(self) -> Explanation:
+        """The parts of every series, as the engine's own arrays."""
+        return self.engine.explain()
+
+    def explain(self, series: Series | None = None) -> pd.DataFrame:
+        """What the median of one series is made of: level, rhythms, trend, rest; now and at each horizon.
+
+        `series`: a row, labels, or (not given) the most worrying one. The parts of a column add up to its last row.
+        """
+        from detector.explained import parts_table
+
+        return parts_table(self, self.order[0] if series is None else self.frame.row(series))
+
+    def methods(self, series: Series | None = None) -> pd.DataFrame:
+        """What each method of the ensemble forecasts for one series, and its weight, the weightiest first."""
+        from detector.explained import methods_table
+
+        return methods_table(self, self.order[0] if series is None else self.frame.row(series))
+
     def plot(
         self, series: Series | None = None, *, threshold: float | None = None, above: bool | None = None
     ) -> Figure:
@@ -178,7 +200,7 @@ def forecast_frame(
         )
     engine = Forecaster(step=frame.step, horizon=horizon, bounds=frame.subject.bounds, seed=seed, members=members)
     engine.fit(frame.values, frame.start)
-    return FrameForecast(frame, engine.forecast(), horizon)
+    return FrameForecast(frame, engine.forecast(), horizon, engine)
 
 
 def _check_members(members: Sequence[str] | None) -> None:

@@ -13,6 +13,7 @@ import pytest
 from detector import Detector
 from detector.api import MAX_POINTS, choose_step
 from detector.catalogue import Endpoint
+from detector.catalogue.durations import format_duration
 from detector.errors import ConfigError, DetectorError, QueryRejected, SourceUnavailable
 from detector.outlook import FrameForecast
 from detector.servers import free_port
@@ -188,6 +189,28 @@ def test_the_filling_disk_is_the_most_worrying_and_its_breach_is_foreseen(disks:
     assert (table.drop(table.index[disks.order[0]]).probability_24h < 0.5).all()
 
 
+def test_the_parts_of_the_worst_series_add_up_and_the_trend_is_what_fills_it(disks: FrameForecast) -> None:
+    parts = disks.explain()
+    assert list(parts.index[:2]) == ["level", "rhythm of 24h"]
+    assert parts.index[-1] == "forecast"
+    assert list(parts.columns) == ["now", *(format_duration(h) for h in disks.horizons)]
+    np.testing.assert_allclose(parts.iloc[:-1].sum(), parts.loc["forecast"], rtol=1e-6)
+    median = disks.paths.quantile([0.5])[disks.order[0], 0, disks.paths.at(DAY)]
+    np.testing.assert_allclose(parts.loc["forecast", "24h"], median)
+    grown = parts.loc["forecast", "24h"] - parts.loc["forecast", "now"]
+    assert parts.loc["trend", "24h"] > 0.5 * grown > 0
+    quiet = disks.order[-1]
+    assert abs(disks.explain(quiet).loc["trend", "24h"]) < 0.2 * grown
+
+
+def test_the_methods_are_listed_by_weight_with_what_they_say(disks: FrameForecast) -> None:
+    methods = disks.methods()
+    weights = methods["24h", "weight"]
+    assert len(methods) >= 3
+    assert 0.8 < weights.sum() <= 1 + 1e-6
+    assert np.isfinite(methods["24h", "forecast"][weights > 0]).all()
+
+
 def test_quantiles_are_a_table_of_labels_and_quantile(disks: FrameForecast) -> None:
     table = disks.quantile([0.1, 0.5, 0.9])
     assert table.columns.names[-1] == "quantile"
@@ -359,7 +382,7 @@ def test_every_line_of_the_documentation_runs(
 ) -> None:
     text = (Path(__file__).parents[1] / "docs" / "python-api.md").read_text()
     blocks = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
-    assert len(blocks) == 6
+    assert len(blocks) >= 6
     monkeypatch.chdir(tmp_path)
     exec("\n".join(blocks).replace("http://localhost:9090", failing_platform), {})
     assert "probability_24h" in capsys.readouterr().out

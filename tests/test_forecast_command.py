@@ -61,6 +61,15 @@ def test_a_pipe_gets_plain_text_with_one_line_a_series(failing_platform: str) ->
     assert "13 more series" in done.stdout
 
 
+def test_it_says_what_the_worst_forecast_is_made_of(failing_platform: str) -> None:
+    done = run("node_disk_usage", "--url", failing_platform, "--limit", "1", "--explain")
+    assert done.returncode == 0, done.stderr
+    assert "What the forecast of" in done.stdout
+    for part in ("level", "rhythm of 24h", "trend", "rest", "forecast"):
+        [line] = [line for line in lines_of(done.stdout, part) if "%" in line]
+        assert len(re.findall(r"-?\d+\.\d+ %", line)) >= 3
+
+
 def test_it_tells_how_much_history_was_found_not_how_much_was_asked_for(failing_platform: str) -> None:
     done = run("ml_ensemble_accuracy", "--url", failing_platform, "--window", "35d")
     assert re.search(r"1 series  1[45] d( \d+ h)? of history \(asked for: 35 d\) at step 1m", done.stdout), done.stdout

@@ -9,6 +9,7 @@ import typer
 
 if TYPE_CHECKING:
     from detector.api import Detector, WatchedFrame
+    from detector.outlook import FrameForecast
 
 EPILOG = (
     "Example: detector forecast ml_ensemble_accuracy --url http://localhost:9090 --png accuracy.png   "
@@ -54,6 +55,9 @@ def command(
         list[str] | None,
         typer.Option(metavar="NAME", help="Only this method, such as ets; repeatable. Default: the whole ensemble."),
     ] = None,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Say what the forecast of the most worrying series is made of.")
+    ] = False,
     limit: Annotated[int, typer.Option(min=0, help="Series to show, the most worrying first; 0 shows all.")] = 20,
     png: Annotated[
         Path | None,
@@ -74,15 +78,19 @@ def command(
     _check_picture(png)
     detector = _detector(catalogue, url, query)
     frame = detector.fetch(query or expr or "", window, step)
-    _print(_with_threshold(frame, threshold, above, run), horizon, limit, png, member)
+    forecast = _with_threshold(frame, threshold, above, run).forecast(horizon, members=member or None)
+    _print(forecast, limit, png, explain=explain)
 
 
-def _print(frame: WatchedFrame, horizon: str, limit: int, png: Path | None, members: list[str] | None) -> None:
+def _print(forecast: FrameForecast, limit: int, png: Path | None, *, explain: bool) -> None:
     from detector.forecast_table import forecast_report, open_console
 
-    forecast = frame.forecast(horizon, members=members or None)
     console = open_console()
     console.print(forecast_report(forecast, console, limit))
+    if explain:
+        from detector.explained import parts_report
+
+        console.print(parts_report(forecast, forecast.order[0]))
     if png is not None:
         from detector.errors import ConfigError
 
