@@ -62,7 +62,8 @@ def methods_table(forecast: FrameForecast, row: int) -> pd.DataFrame:
     cells = [forecast.paths.at(seconds) for seconds in forecast.horizons]
     weight = found.weights[row][:, cells].max(axis=1)
     order = np.argsort(-weight, kind="stable")
-    return table.iloc[order[weight[order] >= TELLING]]
+    telling: pd.DataFrame = table.iloc[order[weight[order] >= TELLING]]
+    return telling
 
 
 def parts_report(forecast: FrameForecast, row: int) -> Table:

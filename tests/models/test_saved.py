@@ -63,6 +63,19 @@ def test_the_history_may_be_kept_elsewhere() -> None:
         Forecaster.from_bytes(slim, y[:, :5])
 
 
+@pytest.mark.parametrize("chunk", [1, 5, 40])
+def test_new_columns_give_what_the_same_coefficients_give_on_the_whole_moved_history(chunk: int) -> None:
+    y = platform()
+    f = Forecaster(STEP, 7 * DAY).fit(y[:, :T], start=0)
+    coefficients = f.to_bytes(values=False)
+    for first in range(T, T + 40, chunk):
+        f.update(y[:, first : first + chunk])
+    anew = Forecaster.from_bytes(coefficients, y[:, 40:])  # nothing of it was ever updated
+    np.testing.assert_allclose(f.forecast().paths, anew.forecast().paths, rtol=1e-5)
+    scored_at_once = Forecaster(STEP, DAY).fit(y, start=0)
+    np.testing.assert_allclose(f.scores(T - 40), scored_at_once.scores(T - 40), rtol=1e-5)
+
+
 @pytest.mark.parametrize("columns", [1, 47, 60])
 def test_a_history_too_short_to_learn_from_is_saved_too(columns: int) -> None:
     y = platform()[:, -columns:]
