@@ -22,7 +22,7 @@ from models.library import PathLibrary, build_library
 from models.origins import choose_origins
 from models.panel import Float, Index, Panel, clip_spikes, coarsen, fill, lengths_table, make_panel, row_centre
 from models.ramp import Ramp, RampReference, find_ramps, fit_reference, ramp_paths, shapes_of
-from models.restless import deviations, restlessness
+from models.restless import deviations, restlessness, volatility
 from models.seasons import find_seasons
 from models.trend import NEWEST, find_trends, profile_without_trends
 from models.window import find_windows
@@ -98,12 +98,13 @@ class Block:
 
 @dataclass(frozen=True)
 class Now:
-    """What a block's series are like at the last column: ``base [n, H]``, the combined forecast; ``restless [n]``; the
-    R ``ramps`` under way, with the ``profile [R, H]`` and its ``shapes [B, R, H]`` that they go on along.
+    """What a block's series are like at the last column: ``base [n, H]``, the combined forecast; ``restless, volatile
+    [n]``; the R ``ramps`` under way, with the ``profile [R, H]`` and its ``shapes [B, R, H]`` that they go on along.
     """
 
     base: Array32
     restless: Float
+    volatile: Float
     ramps: Sequence[Ramp] = ()
     profile: Array32 = field(default_factory=lambda: np.empty((0, 0), np.float32))
     shapes: Float = field(default_factory=lambda: np.empty((0, 0, 0)))
@@ -140,12 +141,12 @@ def fit_block(values: Float, terms: Terms, about: About) -> tuple[Block, Now]:
         if ramp.lasts is None:
             residual[ramp.row, target[ramp.row] > terms.fitted - ramp.onset / terms.step] = np.nan
     deviation = deviations(made[1])
-    restless = restlessness(deviation)
-    before = np.take_along_axis(restless, np.maximum(origins - 1, 0), axis=1)
-    library = build_library(residual, deviation, origins, terms.near.ends, about.history, before, terms.seed)
+    unrest = restlessness(deviation), volatility(deviation)
+    before, volatile = (np.take_along_axis(a, np.maximum(origins - 1, 0), axis=1) for a in unrest)
+    library = build_library(residual, deviation, origins, terms.near.ends, about.history, before, volatile, terms.seed)
     past = _examples(values, about, library, np.concatenate(centres, 2))
     block = Block(terms, about, tuple(combinations), library, reference, past)
-    return block, look(block, values, made, ramp_panel, ramps, restless[:, -1])
+    return block, look(block, values, made, ramp_panel, ramps, (unrest[0][:, -1], unrest[1][:, -1]))
 
 
 def look(
@@ -154,7 +155,7 @@ def look(
     made: dict[int, Panel] | None = None,
     ramp_panel: Panel | None = None,
     ramps: list[Ramp] | None = None,
-    restless: Float | None = None,
+    unrest: tuple[Float, Float] | None = None,
 ) -> Now:
     """What a block's series are like at the end of ``values``; what is already known of that is not found again."""
     terms = b.terms
@@ -167,26 +168,28 @@ def look(
         ],
         axis=1,
     )
-    if restless is None:
-        restless = restlessness(deviations(made[1]))[:, -1]
+    if unrest is None:
+        deviation = deviations(made[1])
+        unrest = restlessness(deviation)[:, -1], volatility(deviation)[:, -1]
+    restless, volatile = (a.copy() for a in unrest)
     if ramp_panel is None:
         ramp_panel = _ramp_panel(values, terms, b.about, made)
     if ramps is None:
         ramps = _believed(ramp_panel, b.reference, made[1].windows)
     if not ramps:
-        return Now(base, restless.copy())
+        return Now(base, restless, volatile)
     rows = [r.row for r in ramps]
     cells = int(np.ceil(terms.near.ends[-1] * terms.step / ramp_panel.step))
     profile = profile_without_trends(ramp_panel, ramps, ramp_panel.T, ramp_panel.T + cells)
     profile = profile[:, np.clip((terms.middles / ramp_panel.step).astype(np.int64), 0, cells - 1)]
     normal = np.zeros((2, len(rows))) if b.reference is None else (b.reference.low[rows], b.reference.high[rows])
     shapes = shapes_of(profile, *normal)
-    return Now(base, restless.copy(), ramps, profile, shapes)
+    return Now(base, restless, volatile, ramps, profile, shapes)
 
 
 def paths_of(b: Block, values: Float, now: Now) -> tuple[Array32, NDArray[np.bool_]]:
     """Paths about the centres ``[n, K, H]``, and which of them follow a ramp ``[n, K]``."""
-    residual = b.library.stretched(now.restless)
+    residual = b.library.stretched(now.restless, now.volatile)
     paths = _within_reason(now.base[:, None] + residual, values - b.about.centre, b.about.centre)
     follows = np.zeros(paths.shape[:2], np.bool_)
     for j, ramp in enumerate(now.ramps):

@@ -30,6 +30,9 @@ FREEDOM, LEAST_FREEDOM, FRESH = 0.35, 2.5, 1.02
 # How restless a series is: mean error against the profile over this many steps; its power in the spread, for how many
 # steps that lasts, the share of the long-run error that is always added, and the most it may matter.
 RESTLESS_MEMORY, RESTLESS_POWER, RESTLESS_LASTS, CALM, RESTLESS_MOST = 12.0, 0.5, 24.0, 0.3, 3.0
+# A series that has changed from one point to the next far more than at an origin, over this many points, has become
+# another one: errors are larger at every horizon, as far as it is beyond the ordinary.
+VOLATILE_MEMORY, VOLATILE_FROM, VOLATILE_MOST = 144.0, 2.0, 10.0
 
 
 @dataclass
@@ -37,7 +40,8 @@ class PathLibrary:
     """``donor [n, K, H]``: whose errors to use; ``residuals [n, K, H]``: those, centred and stretched.
 
     ``deviation [n, T]``: the observations at the fit, from their seasonal profile. Extremes are taken of it, so that a
-    steep hour (a market that opens) lends its noise to other hours, not its slope. ``restless [n, K]``: at each origin.
+    steep hour (a market that opens) lends its noise to other hours, not its slope. ``restless, volatile [n, K]``: at
+    each origin.
     """
 
     residuals: Array32
@@ -46,6 +50,7 @@ class PathLibrary:
     origins: Origins
     ends: Index
     restless: Float
+    volatile: Float
     _lifts: dict[tuple[bool, int], Array32] = field(default_factory=dict, init=False, repr=False)
 
     def select(self, rows: Index) -> PathLibrary:
@@ -57,16 +62,21 @@ class PathLibrary:
             self.origins[rows],
             self.ends,
             self.restless[rows],
+            self.volatile[rows],
         )
 
-    def stretched(self, now: Float) -> Array32:
-        """The residuals ``[n, K, H]``, wider or narrower by how restless each series is ``now [n]``."""
+    def stretched(self, now: Float, volatile: Float) -> Array32:
+        """The residuals ``[n, K, H]``, wider or narrower by how restless each series is ``now [n]``, and wider by how
+        ``volatile [n]`` it has become.
+        """
         with np.errstate(invalid="ignore", divide="ignore"):
             ratio = (now[:, None] / self.restless) ** RESTLESS_POWER
         ratio = np.clip(np.nan_to_num(ratio, nan=1.0), 1 / RESTLESS_MOST, RESTLESS_MOST)
         lasts = np.exp(-self.ends / RESTLESS_LASTS)
         near = int(np.searchsorted(-lasts, -1e-3))  # beyond, it is forgotten
-        out = self.residuals.copy()
+        with np.errstate(invalid="ignore", divide="ignore"):
+            grown = np.nan_to_num(volatile[:, None] / self.volatile, nan=1.0) / VOLATILE_FROM
+        out = self.residuals * np.clip(grown, 1.0, VOLATILE_MOST).astype(np.float32)[:, :, None]
         out[:, :, :near] *= np.exp(np.log(ratio)[:, :, None] * lasts[:near]).astype(np.float32)
         return out
 
@@ -174,12 +184,13 @@ def build_library(
     ends: Index,
     history: Index,
     restless: Float,
+    volatile: Float,
     seed: int,
 ) -> PathLibrary:
     """The library of ``residual [n, K, H]`` (NaN unknown).
 
     ``deviation [n, T]`` of the series from their profile, ``origins [n, K]``, ``ends [H]`` of the cells and
-    ``history [n]`` in columns, ``restless [n, K]`` at each origin.
+    ``history [n]`` in columns, ``restless, volatile [n, K]`` at each origin.
     """
     known = hold_known(residual)
     donor = choose_donors(np.isfinite(known), seed)
@@ -191,4 +202,4 @@ def build_library(
     for columns in np.unique(history):
         rows = history == columns
         drawn[rows] *= stretch(drawn.shape[1], np.maximum(columns, 1) / ends, seed)
-    return PathLibrary(drawn, donor, deviation.astype(np.float32), origins, ends, restless)
+    return PathLibrary(drawn, donor, deviation.astype(np.float32), origins, ends, restless, volatile)

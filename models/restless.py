@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from models.library import CALM, RESTLESS_MEMORY
+from models.library import CALM, RESTLESS_MEMORY, VOLATILE_MEMORY
 from models.panel import Float, Panel
 from models.recursions import cycle_mean, exponential_mean, from_profile
 
@@ -36,3 +36,9 @@ def restlessness(deviation: Float) -> Float:
     recent = np.stack([exponential_mean(row, RESTLESS_MEMORY) for row in size]) if len(size) else size
     now = np.where(np.isfinite(recent), recent, mean[:, None])
     return np.asarray(now + CALM * mean[:, None] + 1e-30)
+
+
+def volatility(deviation: Float) -> Float:
+    """Mean absolute change of the deviation from point to point, over a longer while, ``[n, T]``; NaN unknown."""
+    change = np.abs(np.diff(deviation, axis=1, prepend=np.nan))
+    return np.stack([exponential_mean(row, VOLATILE_MEMORY) for row in change]) if len(change) else change

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 Arrays = dict[str, NDArray[Any]]
 
 FORMAT, VERSION = "detector-forecaster", 1
-LIBRARY = ("residuals", "donor", "deviation", "origins", "ends", "restless")
+LIBRARY = ("residuals", "donor", "deviation", "origins", "ends", "restless", "volatile")
 REFERENCE = ("low", "high", "noise", "inflation", "bar", "onsets")
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from models import Forecaster, score_anomalies
-from models.synthetic import make_series, ramp, spike, step_change
+from models import Forecaster, forecast, score_anomalies
+from models.synthetic import ar_noise, make_series, ramp, spike, step_change
 
 STEP, DAY = 300, 288
 T, AHEAD = 28 * DAY, 8 * DAY
@@ -177,3 +177,19 @@ def test_clean_noise_raises_hardly_an_alarm(phi):
     scores = score_anomalies(y, step=QUARTER)[:, 7 * Q_DAY :]
     alarms = (scores[:, 1:] >= 1) & (scores[:, :-1] < 1)
     assert alarms.sum() / 4 <= 1.0
+
+
+@pytest.mark.parametrize("since", [DAY, 2 * DAY])
+def test_the_band_of_a_series_that_became_far_noisier_fits_again_after_a_day(since):
+    columns = 14 * DAY
+    t = np.arange(columns + 4 * DAY)
+    calm = 100 + 20 * np.sin(2 * np.pi * t / DAY) + ar_noise(8, len(t), seed=5)
+    noisy = calm.copy()
+    noisy[:, columns:] += 15 * ar_noise(8, len(t) - columns, phi=0.5, seed=9)
+    covered = []
+    for y in (calm, noisy):
+        band = forecast(y[:, since : columns + since], step=300, horizon=144).quantile([0.1, 0.9])
+        truth = y[:, columns + since : columns + since + 144]
+        covered.append(((band[:, 0] <= truth) & (truth <= band[:, 1])).mean())
+    assert 0.7 <= covered[0] <= 0.9
+    assert 0.7 <= covered[1] <= 0.95
