@@ -8,11 +8,11 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from detector.catalogue import Catalogue, load_catalogue, parse_catalogue, platform, recovery, schema, serving
+from detector.catalogue import Catalogue, load_catalogue, notifications, parse_catalogue, platform, recovery, schema, serving
 from detector.catalogue.durations import format_duration, parse_duration
 from detector.catalogue.load import built_in_text
 from detector.errors import ConfigError, Problem
-from detector.render import rules
+from detector.render.inhibitions import inhibit_rules
 
 SOUND = """\
 settings:
@@ -487,6 +487,16 @@ def test_the_reference_names_every_key_and_its_examples_are_sound() -> None:
         recovery.Recovery,
         recovery.Action,
         recovery.Call,
+        platform.Hosts,
+        platform.Event,
+        platform.ServiceLevelObjective,
+        platform.WorkerAlerts,
+        notifications.Notifications,
+        notifications.Email,
+        notifications.Repeats,
+        notifications.Level,
+        notifications.Step,
+        notifications.DeadMansSwitch,
     )
     for part in parts:
         for name, field in part.model_fields.items():
@@ -497,7 +507,7 @@ def test_the_reference_names_every_key_and_its_examples_are_sound() -> None:
     assert len(examples) >= 4
     for text in examples:
         if "inhibit_rules" in text:
-            assert yaml.safe_load(text)["inhibit_rules"] == rules.inhibit_rules(load_catalogue("day_trade"))
+            assert yaml.safe_load(text)["inhibit_rules"] == inhibit_rules(load_catalogue("day_trade"))
         elif "queries:" in text:
             parse_catalogue(text, "docs/catalogue.md")
         else:

@@ -82,7 +82,8 @@ def _write_past(scene: Scene, data: Path) -> None:
 def _start(
     scene: Scene, catalogue: Catalogue, receiver: Receiver, scratch: Path, stack: contextlib.ExitStack, took: float
 ) -> Stage:
-    from detector.render.rules import render_alertmanager, render_rules
+    from detector.render.alertmanager import render_small_alertmanager
+    from detector.render.rules import render_rules
     from detector.run import with_servers
     from detector.servers import Alertmanager, Prometheus, Pushgateway, prometheus_config
     from detector.simulate.server import SimulatorServer
@@ -91,7 +92,7 @@ def _start(
     simulator = stack.enter_context(SimulatorServer(scene.platform))
     pushgateway = stack.enter_context(Pushgateway(directory=scratch / "pushgateway"))
     alertmanager = stack.enter_context(
-        Alertmanager(render_alertmanager(catalogue, receiver.url), directory=scratch / "alertmanager")
+        Alertmanager(render_small_alertmanager(catalogue, receiver.url), directory=scratch / "alertmanager")
     )
     rules = scratch / "rules.yml"
     rules.write_text(render_rules(catalogue), encoding="utf-8")
