@@ -195,7 +195,9 @@ def _is(name: str, value: str) -> str:
 
 
 def alertmanager_files(catalogue: Catalogue, environment: str) -> dict[str, str]:
-    """Configuration, and the words of its messages."""
+    """Configuration, and the words of its messages; none where the catalogue tells nobody."""
+    if catalogue.notifications is None:
+        return {}
     return {
         "alertmanager/alertmanager.yml": render_alertmanager(catalogue, environment),
         "alertmanager/templates/messages.tmpl": MESSAGES,
