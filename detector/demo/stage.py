@@ -86,6 +86,7 @@ def _start(
     from detector.render.rules import render_rules
     from detector.run import with_servers
     from detector.servers import Alertmanager, Prometheus, Pushgateway, prometheus_config
+    from detector.simulate.scraping import scrape_configs
     from detector.simulate.server import SimulatorServer
 
     started = time.monotonic()
@@ -97,9 +98,16 @@ def _start(
     rules = scratch / "rules.yml"
     rules.write_text(render_rules(catalogue), encoding="utf-8")
     config = prometheus_config(
-        {"simulator": simulator.address, "pushgateway": pushgateway.address},
         interval=INTERVAL,
-        honor_labels=("simulator", "pushgateway"),
+        scrape_configs=[
+            *scrape_configs(simulator.address),
+            {
+                "job_name": "pushgateway",
+                "honor_labels": True,
+                "static_configs": [{"targets": [pushgateway.address]}],
+            },
+            {"job_name": "alertmanager", "static_configs": [{"targets": [alertmanager.address]}]},
+        ],
         rule_files=[rules],
         alertmanagers=[alertmanager.address],
     )

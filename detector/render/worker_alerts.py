@@ -100,11 +100,11 @@ def path_rules(about: WorkerAlerts) -> list[Rule]:
         _rule(
             about,
             "AlertmanagerUnreachable",
-            f"rate(prometheus_notifications_errors_total{rate}) > 0\n"
+            f"rate(prometheus_notifications_dropped_total{rate}) > 0\n"
             "or\nprometheus_notifications_alertmanagers_discovered == 0",
             about.delivery,
             "Prometheus does not reach Alertmanager",
-            "Errors a second, or Alertmanagers it knows: {{ $value | humanize }}. Alerts are not delivered.",
+            "Alerts lost a second, or Alertmanagers it knows: {{ $value | humanize }}. Alerts are not delivered.",
         ),
         _rule(
             about,
