@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import yaml
 
 from detector.catalogue import load_catalogue
 from detector.render.rules import render_rules
+from detector.servers import find_program
 
 RUNBOOKS = Path(__file__).parent.parent / "docs" / "runbooks"
 PARTS = ("## What it means", "## Confirm", "## What to do", "## It is over when")
@@ -59,3 +61,26 @@ def test_every_metric_that_a_runbook_asks_for_is_one_that_the_set_up_has() -> No
                     "group_left",
                 )
                 assert is_function or word in known or word.startswith(foreign), (path.name, word)
+
+
+def test_every_promql_of_a_runbook_is_sound(tmp_path: Path) -> None:
+    rules = [
+        {"record": "asked", "expr": line}
+        for path in RUNBOOKS.glob("*.md")
+        for block in re.findall(r"```promql\n(.*?)```", path.read_text(), re.DOTALL)
+        for line in block.splitlines()
+    ]
+    assert len(rules) > 60
+    for place, rule in enumerate(rules):
+        rule["labels"] = {"place": str(place)}
+    (tmp_path / "rules.yml").write_text(yaml.safe_dump({"groups": [{"name": "runbooks", "rules": rules}]}))
+    command = [find_program("promtool"), "check", "rules", "rules.yml"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_link_of_a_runbook_leads_somewhere() -> None:
+    for path in RUNBOOKS.glob("*.md"):
+        for target in re.findall(r"\]\(([^)]+)\)", path.read_text()):
+            assert (RUNBOOKS / target).is_file(), (path.name, target)
+    assert {name for name in re.findall(r"\]\(([^)]+)\)", (RUNBOOKS / "README.md").read_text())} == named()
