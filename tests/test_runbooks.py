@@ -83,4 +83,4 @@ def test_every_link_of_a_runbook_leads_somewhere() -> None:
     for path in RUNBOOKS.glob("*.md"):
         for target in re.findall(r"\]\(([^)]+)\)", path.read_text()):
             assert (RUNBOOKS / target).is_file(), (path.name, target)
-    assert {name for name in re.findall(r"\]\(([^)]+)\)", (RUNBOOKS / "README.md").read_text())} == named()
+    assert set(re.findall(r"\]\(([^)]+)\)", (RUNBOOKS / "README.md").read_text())) == named()
