@@ -312,6 +312,40 @@ def test_a_database_is_down_when_one_store_is_though_its_exporter_answers(
     promtool(tmp_path, catalogue, [case("one store", [platform_series(down), *well[1:]], looks)])
 
 
+def told(
+    alert: str, minute: int, labels: dict[str, str], summary: str, description: str, page: str = ""
+) -> dict[str, Any]:
+    """A look at the whole of an alert, its words too."""
+    runbook = f"https://runbooks.day-trade.example/docs/runbooks/{alert}.md"
+    notes = {"summary": summary, "description": description, "runbook_url": runbook}
+    expected = [{"exp_labels": labels, "exp_annotations": notes}]
+    return {"eval_time": f"{minute}m", "alertname": alert, "exp_alerts": expected}
+
+
+def test_an_alert_says_in_words_what_is_the_matter_and_how_bad(catalogue: Catalogue, tmp_path: Path) -> None:
+    events = platform_series(Scenario("retrain", START + 300, target={"model": "lstm"}))
+    retrained = {key: values for key, values in events.items() if "retrained" in key and "lstm" in key}
+    up = {'up{job="ml-service",instance="ml-0",service="ml-service"}': [0.0] * MINUTES}
+    late = constant(pushed(worker_push(valid_until=60)))
+    ml = {"service": "ml-service", "team": "ml", "channel": "ml"}
+    worker = {"service": "detector", "team": "infra", "channel": "alerts", "severity": "warning", "kind": "worker"}
+    looks = [
+        told("ModelRetrained", 7,
+             ml | {"severity": "info", "kind": "event", "job": "ml-service", "instance": "ml-service-0",
+                   "model": "lstm"},
+             "ModelRetrained of ml-service-0 lstm", "A model was trained anew. It was 2m 0s ago."),
+        told("MLServiceDown", 2,
+             ml | {"severity": "critical", "kind": "availability", "job": "ml-service", "instance": "ml-0"},
+             "ml-service of ml-0 is down",
+             "Predicts with the ensemble of models. It does not answer: its state is 0, 1 is well."),
+        told("DetectorCycleLate", 11, worker | {"for": "node_cpu_usage", "shard": "0"},
+             "Forecasts of node_cpu_usage are out of date",
+             "They ran out 10m 0s ago and nothing newer came; its predictions are quiet."),
+    ]  # fmt: skip
+    whole = case("words", [retrained, up, late], [])
+    promtool(tmp_path, catalogue, [whole | {"alert_rule_test": looks}])
+
+
 def test_an_event_is_told_for_twenty_minutes_and_no_longer(catalogue: Catalogue, tmp_path: Path) -> None:
     happened = [Scenario(kind, START + 300) for kind in ("retrain", "data-refresh", "backup")]
     looks = []

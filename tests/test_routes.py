@@ -218,7 +218,14 @@ def test_a_new_metric_is_one_entry_of_the_catalogue_and_is_found_everywhere(tmp_
     assert rules.count("- alert: GPUMemoryForecast\n") == 1
     assert "> 93.25" in rules
     assert "is above 93.25%" in rules
-    assert "GPUMemoryForecast" in rules.partition("slo:sli_error:ratio\n")[0] or 'alertname=~"' in rules
+    judged = [line for line in rules.splitlines() if "offset 7d" in line]
+    assert judged
+    assert all("GPUMemoryForecast" in line for line in judged)
+    assert "| GPUMemoryHigh | threshold | critical | gpu_memory_usage > 93.25% | 5m | ml-service |" in tree["alerts.md"]
+    assert (
+        "| GPUMemoryForecast | prediction | warning | P(gpu_memory_usage > 93.25%) ≥ 0.8 within 7d |"
+        in tree["alerts.md"]
+    )
     config = tmp_path / "alertmanager.yml"
     config.write_text(tree["alertmanager/alertmanager.yml"])
     for labels in alerts_of(grown):

@@ -84,8 +84,12 @@ def _with_runbook(rule: Rule, catalogue: Catalogue) -> Rule:
     told = catalogue.notifications
     if "alert" not in rule or told is None or told.runbooks is None:
         return rule
-    page = SHARED_RUNBOOKS.get(rule["labels"][KIND], rule["alert"])
-    return rule | {"annotations": {**rule["annotations"], "runbook_url": f"{told.runbooks}/{page}.md"}}
+    return rule | {"annotations": {**rule["annotations"], "runbook_url": f"{told.runbooks}/{runbook_page(rule)}.md"}}
+
+
+def runbook_page(rule: Rule) -> str:
+    """The name of an alert's runbook."""
+    return str(SHARED_RUNBOOKS.get(rule["labels"][KIND], rule["alert"]))
 
 
 def _escalated(rule: Rule, catalogue: Catalogue) -> Iterator[Rule]:

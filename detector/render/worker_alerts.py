@@ -62,7 +62,7 @@ def worker_rules(about: WorkerAlerts) -> list[Rule]:
             "DetectorSeriesLost",
             f"{series}\n  / max_over_time({series}[{_LOST_OVER}:5m])\n< {about.lost_series!r}",
             about.no_data,
-            "{{ $labels.for }} has lost series",
+            "Series are lost of {{ $labels.for }}",
             f"It finds {{{{ $value | humanizePercentage }}}} of what it had within {_LOST_OVER}, less than {share}.",
         ),
         _rule(
@@ -71,7 +71,7 @@ def worker_rules(about: WorkerAlerts) -> list[Rule]:
             f"count by ({names.FOR}, {names.STATE}) (\n"
             f'  {names.FORECAST_STATE}{{{names.STATE}=~"no_data|stale"}} == 1) > 0',
             about.no_data,
-            "{{ $labels.for }} has series without new data",
+            "No new data for series of {{ $labels.for }}",
             "{{ $value }} of its series are in the state {{ $labels.state }} and get no forecast.",
         ),
     ]
