@@ -370,6 +370,7 @@ def test_a_worker_that_is_dead_late_refused_or_blind_is_told(catalogue: Catalogu
     )
 
 
+@pytest.mark.slow
 def test_a_broken_alert_path_is_told_wherever_it_breaks(catalogue: Catalogue, tmp_path: Path) -> None:
     with Pushgateway() as gateway:
         address = gateway.address
@@ -378,6 +379,7 @@ def test_a_broken_alert_path_is_told_wherever_it_breaks(catalogue: Catalogue, tm
     promtool(tmp_path, catalogue, [case("path", [up, stepped(*path_series(tmp_path, broken=True))], looks)])
 
 
+@pytest.mark.slow
 def test_predictions_that_never_come_true_burn_their_budget(catalogue: Catalogue, tmp_path: Path) -> None:
     """In steps of five minutes: a prediction is judged a day later."""
     query = catalogue.query("node_cpu_usage")

@@ -531,7 +531,7 @@ services:
 events:
   Deployed: {description: A release., time: deployed_timestamp_seconds, channel: all}
 service_level_objectives:
-  calm: {description: Calm., objective: 0.99, query: load, bad: "avg(load >= bool $threshold)", alert: Burn, channel: all}
+  calm: {description: Calm., objective: 0.99, query: load, bad: avg(load >= bool $threshold), alert: Burn, channel: all}
 queries:
   load: {expr: load, unit: count, objective: {below: 9}, channel: all}
 """

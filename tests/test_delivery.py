@@ -111,6 +111,7 @@ def test_a_critical_alert_reaches_chat_mail_and_phone_at_once_exactly_once_and_i
     assert sorted((one.medium, one.to) for one in inbox.messages) == sorted(CRITICAL)
 
 
+@pytest.mark.slow
 def test_what_lasts_is_repeated_in_chat_every_five_minutes_and_by_sms_not_before_thirty(
     catalogue: Catalogue, delivering: Alertmanager, inbox: Inbox
 ) -> None:
@@ -139,6 +140,7 @@ def test_a_warning_reaches_chat_and_mail_within_five_minutes_and_no_phone(
     arrived(inbox, *wanted, within=1.5, firing=False)
 
 
+@pytest.mark.slow
 def test_info_is_gathered_for_fifteen_minutes_into_one_message_in_chat_alone(
     catalogue: Catalogue, delivering: Alertmanager, inbox: Inbox
 ) -> None:
@@ -186,6 +188,7 @@ def of_ml(inbox: Inbox, medium: str, to: str) -> list[Any]:
     return [one for one in inbox.of(medium, to, firing=True) if "MLServiceDown" in one.title + one.text]
 
 
+@pytest.mark.slow
 def test_nobody_answers_so_the_on_call_is_asked_after_five_minutes_and_the_experts_after_fifteen(
     stopped: Callable[[], Prometheus], inbox: Inbox
 ) -> None:
@@ -202,6 +205,7 @@ def test_nobody_answers_so_the_on_call_is_asked_after_five_minutes_and_the_exper
     assert not of_ml(inbox, "email", EXPERTS["infrastructure"])
 
 
+@pytest.mark.slow
 def test_a_silence_on_the_first_alert_is_the_acknowledgement_and_stops_every_level(
     stopped: Callable[[], Prometheus], delivering: Alertmanager, inbox: Inbox
 ) -> None:
