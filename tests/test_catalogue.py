@@ -8,7 +8,16 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from detector.catalogue import Catalogue, load_catalogue, notifications, parse_catalogue, platform, recovery, schema, serving
+from detector.catalogue import (
+    Catalogue,
+    load_catalogue,
+    notifications,
+    parse_catalogue,
+    platform,
+    recovery,
+    schema,
+    serving,
+)
 from detector.catalogue.durations import format_duration, parse_duration
 from detector.catalogue.load import built_in_text
 from detector.errors import ConfigError, Problem

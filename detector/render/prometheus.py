@@ -7,10 +7,10 @@ from typing import Any
 from detector.catalogue.durations import format_duration
 from detector.catalogue.schema import Catalogue
 from detector.render.document import dump
+from detector.render.remote_read import remote_read
 from detector.render.rules import render_rules
 from detector.render.worker_alerts import ALERTMANAGER_JOB, PROMETHEUS_JOB, PUSHGATEWAY_JOB
 
-CURVES_TIMEOUT = "5s"
 SERVE_JOB = "detector-serve"
 TOKEN = {"type": "Bearer", "credentials_file": "/etc/prometheus/secrets/detector-token"}
 """Who asks `detector serve` shows the token it was given."""
@@ -54,16 +54,7 @@ def render_prometheus(catalogue: Catalogue, environment: str) -> str:
             _job(PROMETHEUS_JOB, [hosts.prometheus]),
             _job(SERVE_JOB, [hosts.detector]) | {"authorization": TOKEN},
         ],
-        "remote_read": [
-            {
-                "url": f"http://{hosts.detector}/api/v1/read",
-                "required_matchers": {"source": "forecast"},
-                "read_recent": True,
-                "remote_timeout": CURVES_TIMEOUT,
-                "filter_external_labels": False,
-                "authorization": TOKEN,
-            }
-        ],
+        "remote_read": remote_read(f"http://{hosts.detector}", bearer_token_file=TOKEN["credentials_file"]),
     }
     return dump(document, f"--env {environment}")
 
