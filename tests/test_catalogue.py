@@ -8,11 +8,20 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from detector.catalogue import Catalogue, load_catalogue, parse_catalogue, platform, recovery, schema, serving
+from detector.catalogue import (
+    Catalogue,
+    load_catalogue,
+    notifications,
+    parse_catalogue,
+    platform,
+    recovery,
+    schema,
+    serving,
+)
 from detector.catalogue.durations import format_duration, parse_duration
 from detector.catalogue.load import built_in_text
 from detector.errors import ConfigError, Problem
-from detector.render import rules
+from detector.render.inhibitions import inhibit_rules
 
 SOUND = """\
 settings:
@@ -487,6 +496,16 @@ def test_the_reference_names_every_key_and_its_examples_are_sound() -> None:
         recovery.Recovery,
         recovery.Action,
         recovery.Call,
+        platform.Hosts,
+        platform.Event,
+        platform.ServiceLevelObjective,
+        platform.WorkerAlerts,
+        notifications.Notifications,
+        notifications.Email,
+        notifications.Repeats,
+        notifications.Level,
+        notifications.Step,
+        notifications.DeadMansSwitch,
     )
     for part in parts:
         for name, field in part.model_fields.items():
@@ -497,8 +516,58 @@ def test_the_reference_names_every_key_and_its_examples_are_sound() -> None:
     assert len(examples) >= 4
     for text in examples:
         if "inhibit_rules" in text:
-            assert yaml.safe_load(text)["inhibit_rules"] == rules.inhibit_rules(load_catalogue("day_trade"))
+            assert yaml.safe_load(text)["inhibit_rules"] == inhibit_rules(load_catalogue("day_trade"))
         elif "queries:" in text:
             parse_catalogue(text, "docs/catalogue.md")
         else:
             parse_catalogue(text + "queries: {up: {expr: up, unit: count}}", "docs/catalogue.md")
+
+
+PLATFORM = """
+notifications:
+  channels: {all: "#all"}
+  fallback: all
+  critical: all
+  email: {smarthost: "mail:25", from: a@b, to: c@d}
+  relay: http://relay
+  dead_mans_switch: {url: http://switch}
+  levels: {critical: {media: [slack]}, warning: {media: [slack]}, info: {media: [slack]}}
+  escalation: {L2: {after: 5m, to: e@f}}
+  experts: {ml: g@h}
+worker: {channel: all}
+services:
+  web: {channel: all, experts: ml, down_alert: {name: WebDown}}
+events:
+  Deployed: {description: A release., time: deployed_timestamp_seconds, channel: all}
+service_level_objectives:
+  calm: {description: Calm., objective: 0.99, query: load, bad: avg(load >= bool $threshold), alert: Burn, channel: all}
+queries:
+  load: {expr: load, unit: count, objective: {below: 9}, channel: all}
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "said"),
+    [
+        ("critical: all", "critical: some", 0, "expected one of the channels all as critical, got 'some'"),
+        ("fallback: all", "fallback: some", 0, "expected one of the channels all as fallback, got 'some'"),
+        ("experts: ml,", "experts: art,", 14, "services.web.experts': expected one of the experts ml, got art"),
+        ("info: {media", "news: {media", 0, "critical"),
+        ("media: [slack]}, warning", "media: [fax]}, warning", 9, "one of slack, email, sms, teams"),
+        ("{after: 5m, to", "{after: 5m, too", 10, "a known key"),
+        ("objective: 0.99", "objective: 99", 18, "less than 1"),
+        ("query: load,", "query: none,", 18, "expected a query with an objective, got none"),
+        ("$threshold", "9", 0, "expected query beside $threshold, and only there"),
+        ("deployed_timestamp_seconds,", "deployed_timestamp_seconds, lasts: 10m,", 16, "20m or more"),
+        ("{channel: all}", "{channel: nowhere}", 12, "worker.channel': expected one of the channels all, got nowhere"),
+        ("http://switch", "switch", 8, "expected a URL such as https://host/path"),
+    ],
+)
+def test_a_slip_in_the_platforms_sections_is_named_with_its_line(old: str, new: str, line: int, said: str) -> None:
+    parse_catalogue(PLATFORM, "mine.yaml")
+    assert PLATFORM.count(old) == 1
+    with pytest.raises(ConfigError) as caught:
+        parse_catalogue(PLATFORM.replace(old, new), "mine.yaml")
+    assert said in str(caught.value)
+    if line:
+        assert f"mine.yaml:{line}:" in str(caught.value)

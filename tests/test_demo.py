@@ -125,6 +125,18 @@ def test_it_says_which_condition_does_not_hold_what_was_expected_and_what_came()
     assert "expected all 31 queries in Prometheus" in announced(scene).problems(complete=False)[0]
 
 
+def test_any_alert_on_something_healthy_is_a_failure_and_an_event_is_none() -> None:
+    scene = choose_scene(5, NOW, load_catalogue("day_trade"))
+    board = announced(scene)
+    event = {"alertname": "DataRefreshed", "kind": "event", "severity": "info"}
+    board.announcements.append(Announcement(Delivered(scene.now, "firing", event, {}), 14.0))
+    assert board.problems(complete=True) == []
+    down = {"alertname": "MLServiceDown", "kind": "availability", "severity": "critical"}
+    board.announcements.append(Announcement(Delivered(scene.now, "firing", down, {}), 15.0))
+    [problem] = board.problems(complete=True)
+    assert "expected no alert, got MLServiceDown" in problem
+
+
 def test_an_alert_that_alertmanager_repeats_is_told_once() -> None:
     with Receiver() as receiver, Alertmanager(alertmanager_config(receiver.url)) as alertmanager:
         for _ in range(3):
@@ -151,7 +163,7 @@ def test_once_foretells_both_breaches_within_a_minute_and_leaves_nothing_behind(
         assert float(told[1]) < 60
         assert abs(int(told[2])) <= 25
     assert re.search(r"ensemble accuracy falls under 93 % in about [\d.]+ h \(.*\), P = [01]\.\d\d", output)
-    assert "no predictive alert for the healthy rest; 31 queries forecast" in output
+    assert "no alert for the healthy rest; 31 queries forecast" in output
     last_picture = output[output.index("detector demo   seed 7") :]
     assert "Ctrl-C ends it" not in last_picture  # it has ended, and there is nothing left to open
     assert "http://" not in last_picture

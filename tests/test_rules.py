@@ -16,11 +16,13 @@ from prometheus_client.parser import text_string_to_metric_families
 from detector import conventions as names
 from detector.catalogue import Query, load_catalogue, parse_catalogue
 from detector.exposition import Family, render
-from detector.render.rules import render_alertmanager, render_rules
+from detector.render.alertmanager import render_small_alertmanager
+from detector.render.rules import render_rules
 from detector.servers import Pushgateway, find_program, wait_until
 
 ALIVE, DEAD = 600.0, 30.0
 """`valid_until` in promtool's time, which starts at 0; the alerts are looked at after a minute."""
+RUNBOOKS = "https://runbooks.day-trade.example/docs/runbooks"
 SOURCE = {"job": "ml-service", "instance": "host-0", "model": "ensemble", "service": "ml-service"}
 
 
@@ -74,6 +76,11 @@ def scraped(gateway: Pushgateway, query: Query, body: bytes) -> list[dict[str, s
 def expected_alert(
     query: Query, source: Mapping[str, str], when: str, odds: str = "92%", within: str = ""
 ) -> dict[str, Any]:
+    runbook = (
+        {"runbook_url": f"{RUNBOOKS}/PredictedBreach.md"}
+        if load_catalogue("day_trade").queries.get(query.name) == query
+        else {}
+    )
     assert query.alert and query.threshold
     units = {"percent": "%", "seconds": " s", "count": ""}
     level = f"{100 * query.threshold:g}%" if query.unit == "ratio" else f"{query.threshold:g}{units[query.unit]}"
@@ -95,6 +102,7 @@ def expected_alert(
             "summary": f"{query.name} of {thing} is predicted to go {beyond} within {horizon}",
             "description": f"{query.description} It is expected {beyond} {when}; "
             f"the probability within {horizon} is {odds}.",
+            **runbook,
         },
     }
 
@@ -191,6 +199,7 @@ def test_the_alert_on_the_metric_itself_fires_at_its_own_level_and_carries_the_q
             "job": "ml-service",
         },
         "exp_annotations": {
+            "runbook_url": f"{RUNBOOKS}/HighCPUUsage.md",
             "summary": "ml_cpu_usage of host-0 is above 85%",
             "description": "CPU of the prediction service, percent of its limit. It is 86.5%.",
         },
@@ -204,21 +213,28 @@ def test_the_alert_on_the_metric_itself_fires_at_its_own_level_and_carries_the_q
 
 
 def test_the_watchdog_always_fires(tmp_path: Path) -> None:
-    labels = {"exp_labels": {"severity": "none"}}
+    labels = {"exp_labels": {"severity": "none", "service": "detector", "channel": "alerts", "kind": "watchdog"}}
     rules = render_rules(parse_catalogue("queries: {up: {expr: up, unit: count}}", "mine.yaml"))
-    annotations = yaml.safe_load(rules)["groups"][-1]["rules"][0]["annotations"]
+    annotations = {
+        "summary": "The alert path works",
+        "description": "This alert always fires, its value is 1; a dead-man's switch raises the alarm when it stops.",
+    }
     promtool(tmp_path, rules, [case("always", [], "Watchdog", [labels | {"exp_annotations": annotations}])])
 
 
-def test_predictive_rules_have_no_delay_of_their_own_and_every_alert_says_whom_it_concerns() -> None:
-    for catalogue in ("day_trade", "node_exporter"):
-        for group in yaml.safe_load(render_rules(load_catalogue(catalogue)))["groups"]:
-            for rule in group["rules"]:
-                assert set(rule["annotations"]) == {"summary", "description"}
-                if rule["labels"].get("kind") == "prediction":
-                    assert not {"for", "keep_firing_for"} & set(rule)
-                if rule["alert"] != "Watchdog":
-                    assert {"severity", "service", "team", "channel"} <= set(rule["labels"])
+def test_predictive_rules_have_no_delay_and_every_alert_says_whom_it_concerns_and_what_to_do() -> None:
+    for catalogue, more in (("day_trade", {"runbook_url"}), ("node_exporter", set[str]())):
+        for rule in alerts_of(render_rules(load_catalogue(catalogue))):
+            assert set(rule["annotations"]) == {"summary", "description"} | more
+            assert "$value" in rule["annotations"]["description"] or rule["labels"]["kind"] == "prediction"
+            if rule["labels"]["kind"] == "prediction":
+                assert not {"for", "keep_firing_for"} & set(rule)
+            if catalogue == "day_trade":
+                assert {"severity", "service", "team", "channel"} <= set(rule["labels"]), rule["alert"]
+
+
+def alerts_of(rules: str) -> list[dict[str, Any]]:
+    return [rule for group in yaml.safe_load(rules)["groups"] for rule in group["rules"] if "alert" in rule]
 
 
 def test_text_of_the_catalogue_is_no_template(tmp_path: Path) -> None:
@@ -230,7 +246,7 @@ def test_text_of_the_catalogue_is_no_template(tmp_path: Path) -> None:
 
 
 def test_alertmanager_silences_a_prediction_that_came_true_and_no_other(alertmanager: Any) -> None:
-    server = alertmanager(render_alertmanager(load_catalogue("day_trade"), "http://127.0.0.1:1/"))
+    server = alertmanager(render_small_alertmanager(load_catalogue("day_trade"), "http://127.0.0.1:1/"))
     facts = {"for": "node_disk_usage", "instance": "db-0", "job": "node"}
     alerts = [
         {"alertname": "HighDiskUsage", "kind": "threshold", "mountpoint": "/data", **facts},
@@ -264,8 +280,8 @@ queries:
 
 
 def test_labels_that_only_the_catalogue_knows_tell_series_apart_too(alertmanager: Any) -> None:
-    text = render_alertmanager(parse_catalogue(SHOPS, "shops.yaml"), "http://127.0.0.1:1/")
-    [rule] = yaml.safe_load(text)["inhibit_rules"]
+    text = render_small_alertmanager(parse_catalogue(SHOPS, "shops.yaml"), "http://127.0.0.1:1/")
+    rule = yaml.safe_load(text)["inhibit_rules"][0]
     assert {"pod", "namespace", "device", "mountpoint", "shop", "lane"} <= set(rule["equal"])
     assert not {"severity", "kind", "alertname"} & set(rule["equal"])
     server = alertmanager(text)
@@ -295,6 +311,6 @@ def test_rendering_from_the_command_line_writes_a_file(tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     assert out.read_text() == render_rules(load_catalogue("node_exporter"))
     shown = CliRunner().invoke(app, ["render", "alertmanager", "--receiver", "http://me/"])
-    assert shown.stdout == render_alertmanager(load_catalogue("day_trade"), "http://me/")
+    assert shown.stdout == render_small_alertmanager(load_catalogue("day_trade"), "http://me/")
     assert CliRunner().invoke(app, ["render", "rules", "-c", "none.yaml"]).exit_code == 2
     assert CliRunner().invoke(app, ["render", "rules", "-o", str(tmp_path / "no" / "f")]).exit_code == 2

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from detector.simulate import KINDS, Platform, Scenario, parse_scenario
-from detector.simulate.scenarios import RESTART_PERCENT, SLIDE_MINUTES
+from detector.simulate.scenarios import OF_NO_QUERY, RESTART_PERCENT, SLIDE_MINUTES
 from detector.simulate.server import Exposition
 
 START = 1_789_344_000 + 2 * 86_400 + 3 * 3600  # a Wednesday, 12:00 in Tokyo
@@ -41,7 +41,7 @@ def brute_force_breach(platform: Platform, query_name: str, row: int, until: flo
     return None
 
 
-@pytest.mark.parametrize("kind", [k for k in KINDS if k != "healthy"])
+@pytest.mark.parametrize("kind", [k for k in KINDS if k not in ("healthy", *OF_NO_QUERY)])
 @pytest.mark.parametrize("seed", [0, 1])
 def test_truth_equals_a_search_point_by_point(kind: str, seed: int) -> None:
     platform = Platform(seed, [Scenario(kind, START)], clock="around_the_clock")
@@ -229,7 +229,7 @@ def test_a_target_and_a_query_can_be_chosen() -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [("meteor", "must be one of healthy, accuracy-slide"), ("spike:", "KIND"), ("spike:0", "positive"),
-     ("spike@node-1", "LABEL=VALUE"), ("disk-fill@query=ml_cpu_usage", "only spike and level-shift")],
+     ("spike@node-1", "LABEL=VALUE"), ("disk-fill@query=ml_cpu_usage", "only spike, level-shift, slide, cliff")],
 )  # fmt: skip
 def test_a_wrong_scenario_is_refused_with_what_was_expected(text: str, said: str) -> None:
     with pytest.raises(ValueError, match=said):
@@ -244,5 +244,5 @@ def test_a_scenario_that_finds_no_series_is_refused() -> None:
 def test_the_truth_is_json() -> None:
     platform = Platform(4, [Scenario(kind, START) for kind in KINDS])
     told = json.loads(json.dumps([one.to_json() for one in platform.truth()]))
-    assert {one["kind"] for one in told} == set(KINDS) - {"healthy"}
+    assert {one["kind"] for one in told} == set(KINDS) - {"healthy", *OF_NO_QUERY}
     assert {"query", "labels", "breach_at", "anomalies", "absent", "threshold", "start"} <= told[0].keys()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from detector.catalogue.durations import format_duration
 
 if TYPE_CHECKING:
-    from detector.catalogue.schema import Query
+    from detector.catalogue.schema import Catalogue, Query
 
 Contradiction = tuple[str, str, str]
 """(key, what was expected, what stands there)."""
@@ -85,3 +85,30 @@ def _alert_contradictions(query: Query) -> list[Contradiction]:
     if query.threshold_alert and query.threshold_alert.name == query.alert.name:
         found.append(("alert.name", "a name that differs from the threshold alert's", query.alert.name))
     return found
+
+
+def loose_ends(catalogue: Catalogue) -> list[Contradiction]:
+    """Every name in one section that another section does not have; the key is the whole path."""
+    found = []
+    for name, slo in catalogue.service_level_objectives.items():
+        if slo.query is not None and (slo.query not in catalogue.queries or not catalogue.queries[slo.query].objective):
+            found.append((f"service_level_objectives.{name}.query", "a query with an objective", slo.query))
+    told = catalogue.notifications
+    if told is None:
+        return found
+    for path, channel in _channels(catalogue):
+        if channel not in told.channels:
+            found.append((f"{path}.channel", f"one of the channels {', '.join(told.channels)}", channel))
+    for name, service in catalogue.services.items():
+        if service.experts and service.experts not in told.experts:
+            found.append((f"services.{name}.experts", f"one of the experts {', '.join(told.experts)}", service.experts))
+    return found
+
+
+def _channels(catalogue: Catalogue) -> list[tuple[str, str]]:
+    named = [(f"queries.{name}", one.channel) for name, one in catalogue.queries.items()]
+    named += [(f"services.{name}", one.channel) for name, one in catalogue.services.items()]
+    named += [(f"events.{name}", one.channel) for name, one in catalogue.events.items()]
+    objectives = catalogue.service_level_objectives
+    named += [(f"service_level_objectives.{name}", one.channel) for name, one in objectives.items()]
+    return [*named, ("worker", catalogue.worker.channel)]

@@ -85,12 +85,17 @@ def shown(value: Any, path: Path = ()) -> str:
         return _kind(value)
     if isinstance(value, int) and abs(value) >= 10**80:
         return "a huge number"
-    return _REPR.repr(value) if isinstance(value, str) and not value.isprintable() else str(value)[:80]
+    return _on_a_line(value) if isinstance(value, str) and not value.isprintable() else str(value)[:80]
+
+
+def _on_a_line(text: str) -> str:
+    return text if text.isprintable() else _REPR.repr(text)
 
 
 def _kind(value: Any) -> str:
     if isinstance(value, Mapping):
-        return "a mapping of " + ", ".join(str(key)[:30] for key in list(value)[:6]) if value else "an empty mapping"
+        keys = ", ".join(_on_a_line(str(key)[:30]) for key in list(value)[:6])
+        return f"a mapping of {keys}" if value else "an empty mapping"
     if isinstance(value, list):
         return f"a list of {len(value)}"
     return "a hidden value"

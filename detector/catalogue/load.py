@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from detector.catalogue import document as yaml_document
-from detector.catalogue import platform, schema
+from detector.catalogue import notifications, platform, schema
 from detector.catalogue.document import Document, fill_in_environment, read_document, shown
 from detector.catalogue.durations import format_duration
 from detector.catalogue.schema import Catalogue, Query
@@ -33,11 +33,19 @@ _PARTS: dict[str, type[schema.Part]] = {
     "threshold_alert": schema.ThresholdAlert,
     "alert": schema.Alert,
     "down_alert": platform.DownAlert,
+    "hosts": platform.Hosts,
+    "notifications": notifications.Notifications,
+    "email": notifications.Email,
+    "repeat": notifications.Repeats,
+    "dead_mans_switch": notifications.DeadMansSwitch,
+    "worker": platform.WorkerAlerts,
 }
 _NAMED: dict[str, type[schema.Part]] = {
     "queries": schema.Query,
     "environments": schema.Environment,
     "services": schema.Service,
+    "events": platform.Event,
+    "service_level_objectives": platform.ServiceLevelObjective,
 }
 """What stands under a name of the author's choice."""
 _OF_ENVIRONMENT: dict[str, type[schema.Part]] = {
@@ -49,7 +57,8 @@ _OF_ENVIRONMENT: dict[str, type[schema.Part]] = {
 _UNION_TAGS = ("one", "several")
 _DURATION_KEYS = frozenset(
     {"every", "step", "history", "horizons", "horizon", "for", "refit", "timeout"}
-    | {"retention", "scrape_interval", "group_wait", "repeat_interval", "refresh", "data_kept"}
+    | {"retention", "scrape_interval", "group_wait", "group_interval", "repeat_interval", "refresh", "data_kept"}
+    | {"lasts", "after", "gather", "late", "silent", "no_data", "delivery", "email", "sms"}
 )
 _EXPECTED = {
     "missing": "a value",

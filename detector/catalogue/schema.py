@@ -11,9 +11,10 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, Field, PrivateAttr, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from detector.catalogue.contradictions import contradictions
+from detector.catalogue.contradictions import contradictions, loose_ends
 from detector.catalogue.fields import Number, Part, Seconds, Text, Whole, Whom, expectation, plain_text
-from detector.catalogue.platform import Environment, Service
+from detector.catalogue.notifications import Notifications, Severity
+from detector.catalogue.platform import Environment, Event, Hosts, Name, Service, ServiceLevelObjective, WorkerAlerts
 from detector.catalogue.settings import BasicAuth, Endpoint, Settings, Tls
 
 __all__ = [
@@ -23,13 +24,17 @@ __all__ = [
     "Catalogue",
     "Endpoint",
     "Environment",
+    "Event",
+    "Notifications",
     "Objective",
     "Part",
     "Query",
     "Service",
+    "ServiceLevelObjective",
     "Settings",
     "ThresholdAlert",
     "Tls",
+    "WorkerAlerts",
 ]
 
 MIN_STEP_SECONDS = 15
@@ -38,7 +43,6 @@ CLOCKS = ("wall",)
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,127}")
 
-Severity = Literal["critical", "warning", "info"]
 Unit = Literal["ratio", "percent", "seconds", "bytes", "count", "per_second"]
 
 
@@ -68,7 +72,7 @@ class Breach(Part):
 class ThresholdAlert(Level):
     """The alert on the metric itself. It fires `above` or `below` its level, by default the objective's."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+    name: Name
     severity: Severity = "warning"
     for_: Seconds = Field(default=0, alias="for")
 
@@ -82,7 +86,7 @@ class ThresholdAlert(Level):
 class Alert(Part):
     """The alert on the forecast: probability to fire, probability to clear, cycles to hold."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+    name: Name
     severity: Severity = "warning"
     probability: Number = Field(default=0.8, gt=0, lt=1)
     clear: Number = Field(default=0.5, ge=0, lt=1)
@@ -177,7 +181,12 @@ class Catalogue(Part):
 
     settings: Settings = Field(default_factory=Settings)
     environments: dict[str, Environment] = Field(default_factory=dict)
+    hosts: Hosts = Field(default_factory=Hosts)
+    notifications: Notifications | None = None
     services: dict[str, Service] = Field(default_factory=dict)
+    events: dict[Name, Event] = Field(default_factory=dict)
+    service_level_objectives: dict[str, ServiceLevelObjective] = Field(default_factory=dict)
+    worker: WorkerAlerts = Field(default_factory=WorkerAlerts)
     queries: dict[str, Query] = Field(min_length=1)
     _origin: str | None = PrivateAttr(default=None)
 
@@ -200,6 +209,13 @@ class Catalogue(Part):
             if one.name != key:
                 raise expectation(f"query {key!r} without a name of its own (got {one.name!r})")
         return value
+
+    @model_validator(mode="after")
+    def _no_loose_end(self) -> Self:
+        for path, want, got in loose_ends(self):
+            summary = f"{path}: expected {want}, got {got}"
+            raise PydanticCustomError("contradictions", "{summary}", {"summary": summary, "found": [(path, want, got)]})
+        return self
 
     def query(self, name: str) -> Query:
         """The query of that name. Raises KeyError that lists the names there are."""

@@ -45,13 +45,14 @@ def command(
     """Render the catalogue into the configuration of an environment, or a part of it."""
     from detector.catalogue import load_catalogue
     from detector.errors import ConfigError
-    from detector.render.rules import render_alertmanager, render_rules
+    from detector.render.alertmanager import render_small_alertmanager
+    from detector.render.rules import render_rules
 
     loaded = load_catalogue(catalogue)
     if what is What.tree:
         _tree(loaded, env, out, check=check)
         return
-    text = render_rules(loaded) if what is What.rules else render_alertmanager(loaded, receiver)
+    text = render_rules(loaded) if what is What.rules else render_small_alertmanager(loaded, receiver)
     if out is None:
         typer.echo(text, nl=False)
         return

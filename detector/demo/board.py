@@ -117,7 +117,7 @@ class Board:
                 f"{one.eta / 3600:.1f} h, the truth was {left / 3600:.1f} h ({one.error:+.0%}); "
                 f"Prometheus had {had.eta / 3600:.1f} h, P = {had.probability:.2f}"
             )
-        return [*told, f"no predictive alert for the healthy rest; {self.queries} queries forecast"]
+        return [*told, f"no alert for the healthy rest; {self.queries} queries forecast"]
 
     def problems(self, complete: bool) -> list[str]:
         """What is not as it must be, in a sentence each; `complete`: every query was forecast, every rule evaluated."""
@@ -125,9 +125,10 @@ class Board:
         for victim in self.scene.victims:
             found += _problems_of(victim, self.announcement(victim))
         for one in self.announcements:
-            if one.victim is None and one.alert.predictive and one.alert.firing:
+            if one.victim is None and one.alert.firing and not one.alert.is_news:
                 where = ", ".join(f"{name}={value}" for name, value in sorted(one.alert.labels.items()))
-                found.append(f"healthy series: expected no predictive alert, got {one.alert.name} ({where})")
+                kind = "predictive alert" if one.alert.predictive else "alert"
+                found.append(f"healthy series: expected no {kind}, got {one.alert.name} ({where})")
         failed = [str(result.failure) for result in self.current() if result.failure is not None]
         if failed:
             found.append(f"queries: expected {self.queries} without error, got {len(failed)} that failed: {failed[0]}")

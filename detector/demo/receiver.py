@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 
 from detector.conventions import FOR
-from detector.render.rules import KIND, PREDICTION
+from detector.render.labels import EVENT, KIND, PREDICTION
 
 MAX_BODY_BYTES = 4 << 20
 
@@ -39,6 +39,11 @@ class Delivered:
     def predictive(self) -> bool:
         """Whether it is about what will be, not what is."""
         return self.labels.get(KIND) == PREDICTION
+
+    @property
+    def is_news(self) -> bool:
+        """Whether it tells that something happened, and nothing is wrong."""
+        return self.labels.get(KIND) == EVENT
 
     @property
     def firing(self) -> bool:

@@ -82,23 +82,32 @@ def _write_past(scene: Scene, data: Path) -> None:
 def _start(
     scene: Scene, catalogue: Catalogue, receiver: Receiver, scratch: Path, stack: contextlib.ExitStack, took: float
 ) -> Stage:
-    from detector.render.rules import render_alertmanager, render_rules
+    from detector.render.alertmanager import render_small_alertmanager
+    from detector.render.rules import render_rules
     from detector.run import with_servers
     from detector.servers import Alertmanager, Prometheus, Pushgateway, prometheus_config
+    from detector.simulate.scraping import scrape_configs
     from detector.simulate.server import SimulatorServer
 
     started = time.monotonic()
     simulator = stack.enter_context(SimulatorServer(scene.platform))
     pushgateway = stack.enter_context(Pushgateway(directory=scratch / "pushgateway"))
     alertmanager = stack.enter_context(
-        Alertmanager(render_alertmanager(catalogue, receiver.url), directory=scratch / "alertmanager")
+        Alertmanager(render_small_alertmanager(catalogue, receiver.url), directory=scratch / "alertmanager")
     )
     rules = scratch / "rules.yml"
     rules.write_text(render_rules(catalogue), encoding="utf-8")
     config = prometheus_config(
-        {"simulator": simulator.address, "pushgateway": pushgateway.address},
         interval=INTERVAL,
-        honor_labels=("simulator", "pushgateway"),
+        scrape_configs=[
+            *scrape_configs(simulator.address),
+            {
+                "job_name": "pushgateway",
+                "honor_labels": True,
+                "static_configs": [{"targets": [pushgateway.address]}],
+            },
+            {"job_name": "alertmanager", "static_configs": [{"targets": [alertmanager.address]}]},
+        ],
         rule_files=[rules],
         alertmanagers=[alertmanager.address],
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from detector import conventions as names
 
@@ -26,6 +26,11 @@ OTHER_PARTS = (
 OF_THE_ALERT = frozenset({"alertname", "severity", "team", "channel", "kind"})
 """Labels in which an alert on a metric and its prediction differ, or that say nothing about the series."""
 
+KIND = "kind"
+"""The label by which Alertmanager tells what an alert is about."""
+PREDICTION, THRESHOLD = "prediction", "threshold"
+AVAILABILITY, EVENT, OBJECTIVE, WORKER, WATCHDOG = "availability", "event", "objective", "worker", "watchdog"
+
 _TOKEN = re.compile(
     r"""(?P<comment>\#[^\n]*)|(?P<quoted>"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|`[^`]*`)|(?P<word>[A-Za-z_][A-Za-z0-9_:]*)
     |(?P<mark>=~|!~|!=|[^\s])""",
@@ -34,6 +39,21 @@ _TOKEN = re.compile(
 _GROUPING = ("by", "on", "group_left", "group_right")
 _MATCHES = ("=", "!=", "=~", "!~")
 _WRITERS = ("label_replace", "label_join")
+
+
+class Concern(Protocol):
+    """Whatever an alert is about: who looks after it, and where it is told."""
+
+    @property
+    def team(self) -> str: ...  # noqa: D102 - the class says it
+    @property
+    def channel(self) -> str: ...  # noqa: D102
+
+
+def alert_labels(about: Concern, severity: str, kind: str, service: str) -> dict[str, str]:
+    """The labels of an alert that say whom it concerns, those that are known."""
+    labels = {"severity": severity, "service": service, "team": about.team, "channel": about.channel, KIND: kind}
+    return {name: value for name, value in labels.items() if value}
 
 
 def labels_of_expression(expr: str) -> set[str]:

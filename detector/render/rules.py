@@ -1,4 +1,4 @@
-"""The catalogue as Prometheus alerting rules, and the Alertmanager configuration that belongs to them.
+"""The catalogue as Prometheus rules: every alert, and the recording rules of the objectives.
 
 A predictive alert fires on what the worker decided (`forecast_alert`), and only while the worker is alive:
 past `forecast_valid_until_timestamp_seconds` it is quiet. Hold and hysteresis are the worker's, so a
@@ -8,38 +8,106 @@ the prediction.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
-
-import yaml
 
 from detector import conventions as names
 from detector.catalogue.durations import format_duration
 from detector.catalogue.schema import Catalogue, Query
-from detector.render.labels import PARTS, series_labels
+from detector.render.document import dump, scaled_duration
+from detector.render.labels import KIND, PREDICTION, THRESHOLD, WATCHDOG, alert_labels
+from detector.render.objectives import burn_rules, month_rules, recording_rules
+from detector.render.phrases import sentence, subject, value_template, with_unit
+from detector.render.platform_alerts import down_rule, event_rule
+from detector.render.worker_alerts import path_rules, worker_rules
 from detector.verdict import VALID_SLOTS
 
-KIND = "kind"
-PREDICTION, THRESHOLD = "prediction", "threshold"
-"""Values of the label `kind`: what Alertmanager tells predictions and facts apart by."""
+__all__ = ["KIND", "PREDICTION", "THRESHOLD", "prediction_rule", "render_rules", "threshold_rule", "watchdog_rule"]
 
-_HEADER = "# Rendered by `detector render {what}`: change the catalogue, not this file.\n"
+LEVEL = "level"
+"""The label of an alert that was escalated; the first one has none, so that a silence on it covers all of them."""
+SHARED_RUNBOOKS = {PREDICTION: "PredictedBreach", "objective": "BudgetBurn"}
+"""Kinds of alert whose runbook is one for all; any other has its own, under its name."""
+_MONTH_INTERVAL = 300
+"""Seconds between two looks at a whole month: it moves slowly and is many samples."""
 _UNRESTORED = names.exported_label("job")
 _NEVER = "1e15"
 """Seconds; a template compares with it to tell +Inf and NaN from a time."""
 
+MONTH = "detector-month"
+
 Rule = dict[str, Any]
 
 
-def render_rules(catalogue: Catalogue) -> str:
-    """A Prometheus rule file: one predictive alert and one threshold alert for each query that has them."""
-    queries = catalogue.queries.values()
-    groups = {
+def render_rules(catalogue: Catalogue, time_scale: float = 1.0) -> str:
+    """A Prometheus rule file. Every `for` is divided by `time_scale`, so that a test need not wait for minutes.
+
+    A rule's `for` is in seconds until it is written.
+    """
+    groups = [
+        _group(
+            name,
+            [
+                _written(one, time_scale)
+                for rule in rules
+                for one in _escalated(_with_runbook(rule, catalogue), catalogue)
+            ],
+        )
+        for name, rules in rule_groups(catalogue).items()
+        if rules
+    ]
+    return dump({"groups": groups}, "rules")
+
+
+def rule_groups(catalogue: Catalogue) -> dict[str, list[Rule]]:
+    """Every rule, by the name of its group, as it is before escalation and without its runbook."""
+    queries, objectives = catalogue.queries.values(), catalogue.service_level_objectives
+    return {
         "detector-predictions": [prediction_rule(query) for query in queries if query.alert],
         "detector-thresholds": [threshold_rule(query) for query in queries if query.threshold_alert],
-        "detector-watchdog": [watchdog_rule()],
+        "detector-services": [down_rule(name, one) for name, one in catalogue.services.items() if one.down_alert],
+        "detector-events": [event_rule(name, event) for name, event in catalogue.events.items()],
+        "detector-objectives": [rule for name in objectives for rule in recording_rules(catalogue, name)],
+        MONTH: [rule for name in objectives for rule in month_rules(catalogue, name)],
+        "detector-budgets": [rule for name in objectives for rule in burn_rules(catalogue, name)],
+        "detector-worker": worker_rules(catalogue.worker),
+        "detector-alert-path": [*path_rules(catalogue.worker), watchdog_rule(catalogue)],
     }
-    document = {"groups": [{"name": name, "rules": rules} for name, rules in groups.items() if rules]}
-    return _HEADER.format(what="rules") + _dump(document)
+
+
+def _group(name: str, rules: list[Rule]) -> dict[str, Any]:
+    interval = {"interval": format_duration(_MONTH_INTERVAL)} if name == MONTH else {}
+    return {"name": name, **interval, "rules": rules}
+
+
+def _with_runbook(rule: Rule, catalogue: Catalogue) -> Rule:
+    told = catalogue.notifications
+    if "alert" not in rule or told is None or told.runbooks is None:
+        return rule
+    return rule | {"annotations": {**rule["annotations"], "runbook_url": f"{told.runbooks}/{runbook_page(rule)}.md"}}
+
+
+def runbook_page(rule: Rule) -> str:
+    """The name of an alert's runbook."""
+    return str(SHARED_RUNBOOKS.get(rule["labels"][KIND], rule["alert"]))
+
+
+def _escalated(rule: Rule, catalogue: Catalogue) -> Iterator[Rule]:
+    """The rule, and the same alert again for each step of the escalation where it is critical."""
+    rule = _with_runbook(rule, catalogue)
+    yield rule
+    told = catalogue.notifications
+    if told is None or rule.get("labels", {}).get("severity") != "critical":
+        return
+    for level, step in told.escalation.items():
+        yield rule | {"for": rule.get("for", 0) + step.after, "labels": rule["labels"] | {LEVEL: level}}
+
+
+def _written(rule: Rule, time_scale: float) -> Rule:
+    """The rule with its `for` as Prometheus reads it, in its usual place."""
+    lasting = {"for": scaled_duration(rule["for"], time_scale)} if rule.get("for") else {}
+    order = ("alert", "record", "expr", "for", "labels", "annotations")
+    return {key: (rule | lasting)[key] for key in order if key in (lasting if key == "for" else rule)}
 
 
 def prediction_rule(query: Query) -> Rule:
@@ -47,7 +115,7 @@ def prediction_rule(query: Query) -> Rule:
     if query.alert is None or query.threshold is None:
         raise ValueError(f"query {query.name!r} has no alert on its forecast")
     side = "above" if query.breach_above else "below"
-    breach = f"{side} {_with_unit(query.threshold, query)}"
+    breach = f"{side} {with_unit(query.threshold, query)}"
     return {
         "alert": query.alert.name,
         "expr": prediction_expr(query.name, query.alert.name),
@@ -55,8 +123,8 @@ def prediction_rule(query: Query) -> Rule:
         "annotations": {
             "summary": _selector_template()
             + _within_template(query)
-            + f"{_subject(query)} is predicted to go {breach} within {{{{ $within }}}}",
-            "description": _sentence(query)
+            + f"{subject(query.name)} is predicted to go {breach} within {{{{ $within }}}}",
+            "description": sentence(query.description)
             + _selector_template()
             + _within_template(query)
             + f"It is expected {breach} {_eta_template()}; {_probability_template()}.",
@@ -91,109 +159,37 @@ def threshold_rule(query: Query) -> Rule:
     if query.threshold_alert is None or query.threshold_alert_level is None:
         raise ValueError(f"query {query.name!r} has no threshold alert")
     operator, level = query.threshold_alert_level
-    beyond = f"{'above' if operator == '>' else 'below'} {_with_unit(level, query)}"
-    rule: Rule = {"alert": query.threshold_alert.name, "expr": f"(\n  {query.expr}\n) {operator} {level!r}"}
-    if query.threshold_alert.for_:
-        rule["for"] = format_duration(query.threshold_alert.for_)
-    return rule | {
+    beyond = f"{'above' if operator == '>' else 'below'} {with_unit(level, query)}"
+    return {
+        "alert": query.threshold_alert.name,
+        "expr": f"(\n  {query.expr}\n) {operator} {level!r}",
+        "for": query.threshold_alert.for_,
         "labels": {names.FOR: query.name} | _labels(query, query.threshold_alert.severity, THRESHOLD),
         "annotations": {
-            "summary": f"{_subject(query)} is {beyond}",
-            "description": f"{_sentence(query)}It is {_value_template(query)}.",
+            "summary": f"{subject(query.name)} is {beyond}",
+            "description": f"{sentence(query.description)}It is {value_template(query)}.",
         },
     }
 
 
-def watchdog_rule() -> Rule:
+def watchdog_rule(catalogue: Catalogue) -> Rule:
     """An alert that always fires: when its notifications stop, the alert path is broken."""
     return {
         "alert": "Watchdog",
         "expr": "vector(1)",
-        "labels": {"severity": "none"},
+        "labels": alert_labels(catalogue.worker, "none", WATCHDOG, catalogue.worker.service),
         "annotations": {
             "summary": "The alert path works",
-            "description": "This alert always fires; a dead-man's switch raises the alarm when it stops.",
+            "description": "This alert always fires, its value is {{ $value }}; "
+            "a dead-man's switch raises the alarm when it stops.",
         },
     }
-
-
-def render_alertmanager(
-    catalogue: Catalogue, receiver_url: str, *, group_interval: str = "1s", repeat_interval: str = "4h"
-) -> str:
-    """A small Alertmanager configuration: everything to one webhook, facts silence predictions."""
-    document = {
-        "route": {
-            "receiver": "webhook",
-            "group_by": ["alertname", names.FOR],
-            "group_wait": "0s",
-            "group_interval": group_interval,
-            "repeat_interval": repeat_interval,
-            "routes": [{"receiver": "nobody", "matchers": ['alertname="Watchdog"']}],
-        },
-        "inhibit_rules": inhibit_rules(catalogue),
-        "receivers": [
-            {"name": "webhook", "webhook_configs": [{"url": receiver_url, "send_resolved": True}]},
-            {"name": "nobody"},
-        ],
-    }
-    return _HEADER.format(what="alertmanager") + _dump(document)
-
-
-def inhibit_rules(catalogue: Catalogue) -> list[dict[str, list[str]]]:
-    """A prediction is not worth a message once it came true, for the same series."""
-    return [
-        {
-            "source_matchers": [f'{KIND}="{THRESHOLD}"'],
-            "target_matchers": [f'{KIND}="{PREDICTION}"'],
-            "equal": series_labels(catalogue),
-        }
-    ]
 
 
 def _labels(query: Query, severity: str, kind: str) -> dict[str, str]:
     """Whom it concerns. A `service` of the source's own is kept: series may differ in nothing else."""
     service = f'{{{{ or $labels.service "{query.service}" }}}}' if query.service else ""
-    labels = {
-        "severity": severity,
-        "service": service,
-        "team": query.team,
-        "channel": query.channel,
-        KIND: kind,
-    }
-    return {name: value for name, value in labels.items() if value}
-
-
-def _subject(query: Query) -> str:
-    """The query and what tells its series apart, "node_disk_usage of node-2 /data"."""
-    return f"{query.name}{{{{ with $labels.instance }}}} of {{{{ . }}}}{{{{ end }}}}" + "".join(
-        f"{{{{ with $labels.{name} }}}} {{{{ . }}}}{{{{ end }}}}" for name in PARTS
-    )
-
-
-def _sentence(query: Query) -> str:
-    return _literal(query.description.rstrip(". ")) + ". " if query.description else ""
-
-
-def _literal(text: str) -> str:
-    """Text of the catalogue in a template: its braces are no directives."""
-    return text.replace("{{", '{{ "{{" }}')
-
-
-def _with_unit(level: float, query: Query) -> str:
-    if query.unit == "ratio":
-        return f"{100 * level:.10g}%"
-    unit = {"percent": "%", "seconds": " s", "bytes": " bytes", "per_second": " per second"}
-    return f"{level:.10g}{unit.get(query.unit, '')}"
-
-
-def _value_template(query: Query) -> str:
-    shown = {
-        "ratio": "$value | humanizePercentage",
-        "percent": 'printf "%.1f%%" $value',
-        "seconds": "$value | humanizeDuration",
-        "bytes": "$value | humanize1024",
-    }
-    return f"{{{{ {shown.get(query.unit, '$value | humanize')} }}}}"
+    return alert_labels(query, severity, kind, service)
 
 
 def _selector_template() -> str:
@@ -240,20 +236,3 @@ def _probability_template() -> str:
         f'{{{{ with printf "{odds}" $match $within | query }}}}the probability within {{{{ $within }}}} is '
         "{{ . | first | value | humanizePercentage }}{{ else }}the probability is not known{{ end }}"
     )
-
-
-class _Dumper(yaml.SafeDumper):
-    """Writes text of several lines as a block, so that expressions stay readable."""
-
-
-def _block(dumper: _Dumper, text: str) -> yaml.ScalarNode:
-    style = "|" if "\n" in text else None
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
-
-
-_Dumper.add_representer(str, _block)
-
-
-def _dump(document: Any) -> str:
-    text: str = yaml.dump(document, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=10_000)
-    return text

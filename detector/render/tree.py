@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from detector.errors import ConfigError
-from detector.render.rules import render_rules
+from detector.render.alertmanager import alertmanager_files
+from detector.render.prometheus import prometheus_files
+from detector.render.reference import reference_files
 
 if TYPE_CHECKING:
     from detector.catalogue import Catalogue
@@ -20,12 +22,7 @@ Files = Mapping[str, str]
 """Texts by their path under the environment's directory, `prometheus/rules/detector.yml`."""
 
 
-def prometheus_files(catalogue: Catalogue, environment: str) -> Files:
-    """What Prometheus reads."""
-    return {"prometheus/rules/detector.yml": render_rules(catalogue)}
-
-
-PARTS: tuple[Callable[[Catalogue, str], Files], ...] = (prometheus_files,)
+PARTS: tuple[Callable[[Catalogue, str], Files], ...] = (prometheus_files, alertmanager_files, reference_files)
 
 
 def render_tree(catalogue: Catalogue, environment: str) -> dict[str, str]:

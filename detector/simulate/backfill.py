@@ -20,6 +20,7 @@ import numpy as np
 
 from detector.errors import DetectorError
 from detector.simulate.exposed import FAMILIES, Family, Sampled, sample_family, series_text
+from detector.simulate.marks import MARKS, sample_mark
 
 if TYPE_CHECKING:
     from detector.simulate.platform import Platform
@@ -141,6 +142,15 @@ def write_openmetrics(
         name = family.name.removesuffix("_total") if family.type == "counter" else family.name
         out.write(f"# HELP {name} {family.help}\n# TYPE {name} {family.type}\n")
         for one in sample_family(platform, family, seconds):
+            samples += _write_series(out, one, seconds)
+            series += 1
+    for mark in MARKS if queries is None else ():
+        seconds = np.arange(-(-start // _DEFAULT_STEP) * _DEFAULT_STEP, end + 1, _DEFAULT_STEP, dtype=np.int64)
+        if not seconds.size:
+            continue
+        out.write(f"# HELP {mark.name.removesuffix('_total')} {mark.help}\n")
+        out.write(f"# TYPE {mark.name.removesuffix('_total')} {mark.type}\n")
+        for one in sample_mark(platform, mark, seconds):
             samples += _write_series(out, one, seconds)
             series += 1
     out.write("# EOF\n")

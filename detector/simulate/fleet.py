@@ -9,6 +9,9 @@ Labels = Mapping[str, str]
 
 ML_INSTANCES = ("ml-service-0", "ml-service-1", "ml-service-2")
 DATA_INSTANCES = ("data-service-0", "data-service-1")
+POSTGRES = ("postgres-0", "postgres-1")
+REDIS = ("redis-0", "redis-1")
+SERVICES = ("ml-service", "data-service", "scheduler-service", "database", "infrastructure", "log-pipeline")
 NODES = tuple(f"node-{i}" for i in range(8))
 MODELS = ("gradient-boosting", "lstm", "random-forest", "transformer")
 ENSEMBLE = "ensemble"
@@ -44,8 +47,8 @@ LABELS: dict[str, tuple[Labels, ...]] = {
     "node": _series("infrastructure", NODES),
     "disk": _series("infrastructure", NODES, mountpoint=("/", "/data")),
     "network": _series("infrastructure", NODES, device=("eth0", "eth1")),
-    "postgres": _series("infrastructure", ("postgres-0", "postgres-1")),
-    "statement": _series("infrastructure", ("postgres-0", "postgres-1"), statement=("insert", "select", "update")),
-    "redis": _series("infrastructure", ("redis-0", "redis-1")),
-    "command": _series("infrastructure", ("redis-0", "redis-1"), command=("get", "publish", "set")),
+    "postgres": _series("database", POSTGRES),
+    "statement": _series("database", POSTGRES, statement=("insert", "select", "update")),
+    "redis": _series("database", REDIS),
+    "command": _series("database", REDIS, command=("get", "publish", "set")),
 }

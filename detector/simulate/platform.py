@@ -14,7 +14,7 @@ import numpy as np
 from detector.frame import SeriesFrame
 from detector.simulate.metrics import CONNECTIONS_MAX, METRICS, WINDOW_MINUTES
 from detector.simulate.processes import Floats, Ints, Noise, window_sd
-from detector.simulate.scenarios import Scenario, displacement, remaining_damage
+from detector.simulate.scenarios import ABSENCES, OF_NO_QUERY, Scenario, displacement, remaining_damage
 from detector.simulate.series import Series, build_series
 
 if TYPE_CHECKING:
@@ -166,10 +166,9 @@ class Platform:
         series = self.series(query_name)
         gone = np.zeros((len(series), minutes.size), dtype=bool)
         for scenario in self.scenarios:
-            if scenario.kind != "data-outage":
+            if scenario.kind not in ABSENCES:
                 continue
-            end = np.inf if scenario.duration is None else scenario.start_minute + scenario.duration / 60
-            inside = (minutes >= scenario.start_minute) & (minutes < end)
+            inside = scenario.lasts_at(minutes)
             for row, one in enumerate(series):
                 if scenario.hits(one):
                     gone[row] |= inside
@@ -185,7 +184,7 @@ class Platform:
     def _check_targets(self) -> None:
         for scenario in self.scenarios:
             hit = any(scenario.hits(one) for name in self.queries for one in self.series(name))
-            if scenario.kind != "healthy" and not hit:
+            if scenario.kind not in ("healthy", *OF_NO_QUERY) and not hit:
                 raise ValueError(f"scenario {scenario.kind} finds no series with {dict(scenario.target or {})}")
 
 

@@ -31,9 +31,16 @@ RESTART_PERCENT = 99.0
 
 KINDS = (
     "healthy", "accuracy-slide", "accuracy-cliff", "memory-leak", "disk-fill", "cpu-growth", "queue-backlog",
-    "data-outage", "retrain", "spike", "level-shift",
+    "data-outage", "retrain", "spike", "level-shift", "slide", "cliff", "service-down", "data-refresh", "backup",
+    "log-stop",
 )  # fmt: skip
 RESETTABLE = ("disk-fill", "memory-leak")
+OF_ANY_QUERY = ("spike", "level-shift", "slide", "cliff")
+"""Kinds that another query can be given."""
+OF_NO_QUERY = ("data-refresh", "backup", "log-stop")
+"""Kinds that are seen in no query of the catalogue."""
+ABSENCES = ("data-outage", "service-down")
+"""Kinds that make series vanish."""
 REPAIRED_BY_RETRAIN = frozenset({"accuracy-slide", "accuracy-cliff"})
 
 _Match = tuple[str, dict[str, str]]
@@ -49,8 +56,15 @@ _TARGETS: dict[str, tuple[_Match, ...]] = {
     "spike": (("ml_ensemble_accuracy", {}),),
     "level-shift": (("node_memory_usage", {"instance": "node-4"}),),
     "data-outage": (),
+    "slide": (("ml_prediction_duration", {}),),
+    "cliff": (("data_quality_score", {"dataset": "prices"}),),
+    "service-down": (),
+    "data-refresh": (),
+    "backup": (),
+    "log-stop": (),
 }
 OUTAGE_SERVICE = "data-service"
+STOPPED_SERVICE = "ml-service"
 
 
 @dataclass(frozen=True)
@@ -58,8 +72,8 @@ class Scenario:
     """One thing that happens at `start` (unix seconds).
 
     `severity` scales speed or size (1 = as documented per kind). `target` are labels that replace the
-    default choice, for example ``{"instance": "node-5", "mountpoint": "/"}``; `query` moves `spike` and
-    `level-shift` to another query. `duration` (seconds) ends a data-outage; None: it stays.
+    default choice, for example ``{"instance": "node-5", "mountpoint": "/"}``; `query` moves a kind of OF_ANY_QUERY
+    to another query. `duration` (seconds) ends a data-outage, a service-down or a log-stop; None: it stays.
     `reset` (seconds after `start`) is when a disk is cleaned up or a leaking process restarted, once: the
     series is back at its healthy course and fills again at the same rate. None: never.
 
@@ -80,8 +94,8 @@ class Scenario:
             raise ValueError(f"scenario must be one of {', '.join(KINDS)}, got {self.kind!r}")
         if not 0 < self.severity < float("inf"):
             raise ValueError(f"severity must be a positive number, got {self.severity!r} ({self.kind})")
-        if self.query is not None and self.kind not in ("spike", "level-shift"):
-            raise ValueError(f"only spike and level-shift take another query, got {self.query!r} ({self.kind})")
+        if self.query is not None and self.kind not in OF_ANY_QUERY:
+            raise ValueError(f"only {', '.join(OF_ANY_QUERY)} take another query, got {self.query!r} ({self.kind})")
         if self.reset is not None:
             if self.kind not in RESETTABLE:
                 raise ValueError(f"only {' and '.join(RESETTABLE)} can be reset, got {self.reset!r} ({self.kind})")
@@ -93,10 +107,30 @@ class Scenario:
         """The first absolute minute the scenario touches."""
         return int(-(-self.start // 60))
 
+    @property
+    def stopped(self) -> Mapping[str, str]:
+        """The labels of what a service-down stops."""
+        return self.target or {"service": STOPPED_SERVICE}
+
+    def lasts_at(self, minutes: Ints) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
+        """At which absolute minutes [T] it is under way: from its start, up to its duration."""
+        end = np.inf if self.duration is None else self.start_minute + self.duration / 60
+        return np.asarray((minutes >= self.start_minute) & (minutes < end))
+
+    def selects(self, labels: Mapping[str, str]) -> bool:
+        """Whether these labels are those of the target; without one every series is."""
+        return all(labels.get(key) == value for key, value in (self.target or {}).items())
+
+    def removes(self, labels: Mapping[str, str]) -> bool:
+        """Whether it makes the series of these labels vanish."""
+        if self.kind == "data-outage":
+            return labels["service"] == OUTAGE_SERVICE and self.selects(labels)
+        return self.kind == "service-down" and all(labels.get(key) == value for key, value in self.stopped.items())
+
     def hits(self, series: Series) -> bool:
         """Whether the scenario touches this series."""
-        if self.kind == "data-outage":
-            return series.labels["service"] == OUTAGE_SERVICE and self._selects(series, {})
+        if self.kind in ABSENCES:
+            return self.removes(series.labels)
         targets = _TARGETS[self.kind]
         if self.query is not None:
             targets = ((self.query, {}),)
@@ -210,6 +244,8 @@ _MOVES: dict[str, Callable[[Scenario, Series, Ints, Floats], Floats]] = {
     "cpu-growth": _growth,
     "spike": _spike,
     "level-shift": _shift,
+    "slide": _slide,
+    "cliff": _cliff,
 }
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from detector.simulate.metrics import METRICS
-from detector.simulate.scenarios import RECOVERY_MINUTES, REPAIRED_BY_RETRAIN, Scenario, displacement
+from detector.simulate.scenarios import ABSENCES, RECOVERY_MINUTES, REPAIRED_BY_RETRAIN, Scenario, displacement
 
 if TYPE_CHECKING:
     from detector.catalogue.schema import Catalogue, Query
@@ -104,7 +104,7 @@ def _one_truth(
         recovered_at=scenario.start + recovery if recovers else None,
         anomalies=_intervals(moved, minutes),
         absent=_intervals(platform.absent(query.name, minutes)[series.index], minutes)
-        if scenario.kind == "data-outage"
+        if scenario.kind in ABSENCES
         else [],
     )
 
