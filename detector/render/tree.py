@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from detector.errors import ConfigError
+from detector.render.grafana import grafana_files
 from detector.render.rules import render_rules
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ def prometheus_files(catalogue: Catalogue, environment: str) -> Files:
     return {"prometheus/rules/detector.yml": render_rules(catalogue)}
 
 
-PARTS: tuple[Callable[[Catalogue, str], Files], ...] = (prometheus_files,)
+PARTS: tuple[Callable[[Catalogue, str], Files], ...] = (prometheus_files, grafana_files)
 
 
 def render_tree(catalogue: Catalogue, environment: str) -> dict[str, str]:
