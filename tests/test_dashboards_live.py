@@ -19,6 +19,7 @@ import yaml
 from detector import conventions as names
 from detector.catalogue import Catalogue, load_catalogue
 from detector.catalogue.durations import parse_duration
+from detector.catalogue.schema import Objective
 from detector.render.grafana import grafana_files
 from detector.render.rules import render_rules
 from detector.run import build_worker, with_servers
@@ -28,10 +29,10 @@ from detector.simulate.backfill import backfill
 from detector.simulate.server import SimulatorServer
 
 DAY = 86400
-SCORED = ("ml_ensemble_accuracy", "ml_cpu_usage")
-"""Queries whose worker ran for some hours, so that forecasts have been scored."""
+SCORED = "ml_cpu_usage"
+"""The query whose worker ran for some hours, so that forecasts have been scored. Its objective is missed every day."""
 MAY_BE_EMPTY = {"Retrained, refreshed, backed up"}
-"""Events that do not happen here."""
+"""Annotations of what does not happen here."""
 
 
 @dataclass(frozen=True)
@@ -56,8 +57,17 @@ def at_steps(catalogue: Catalogue, step: int) -> Catalogue:
     return catalogue.model_copy(update={"queries": queries})
 
 
+def often_missed(catalogue: Catalogue) -> Catalogue:
+    """The catalogue with an objective that was missed before: the skill of probabilities needs a base rate."""
+    query = catalogue.queries[SCORED]
+    lower = Objective(below=70)
+    return catalogue.model_copy(
+        update={"queries": {**catalogue.queries, SCORED: query.model_copy(update={"objective": lower})}}
+    )
+
+
 def failing(catalogue: Catalogue, now: int) -> Platform:
-    wrong = [Scenario("accuracy-slide", now - 4 * 3600, 0.6), Scenario("disk-fill", now - 4 * 3600, 0.6)]
+    wrong = [Scenario("accuracy-slide", now - 18 * 3600, 0.6), Scenario("disk-fill", now - 4 * 3600, 0.6)]
     return Platform(seed=3, scenarios=wrong, clock="around_the_clock", catalogue=catalogue)
 
 
@@ -123,21 +133,23 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
         config = yaml.safe_load(text)
         config["scrape_configs"] += scrape_of_services(catalogue, simulator.address)
         server = stack.enter_context(Prometheus(yaml.safe_dump(config), data=data))
-        asked = with_servers(catalogue, url=server.url, pushgateway=gateway.url)
+        asked = with_servers(often_missed(catalogue), url=server.url, pushgateway=gateway.url)
         settings = asked.settings.model_copy(update={"state_dir": scratch / "state"})
         asked = asked.model_copy(update={"settings": settings})
         yield Live(server.url, publish(asked, server.url))
 
 
 def publish(catalogue: Catalogue, url: str) -> float:
-    """Run the worker through some hours for a few queries, then once for all; when it can be read."""
-    few = catalogue.model_copy(update={"queries": {name: catalogue.queries[name] for name in SCORED}})
+    """Run the worker through some hours for one query, then once for all; the moment at which it can be read."""
     slot = int(time.time()) // 60 * 60
-    worker = build_worker(few, sinks=[])
-    for past in range(slot - 5 * 3600, slot, 900):
-        worker.run_slot(past)
+    past = build_worker(catalogue, sinks=[])
+    for at in range(slot - 5 * 3600, slot - 3600, 900):
+        past.run_slot(at, [SCORED])
+    past.flush()
     slot = int(time.time()) // 60 * 60
-    build_worker(catalogue).run_slot(slot)
+    worker = build_worker(catalogue)
+    worker.run_slot(slot)
+    worker.publish_telemetry()
 
     def arrived() -> bool:
         query = f"count({names.GENERATED} == {slot})"
@@ -210,12 +222,12 @@ def test_every_expression_of_every_dashboard_finds_data(live: Live) -> None:
                 if not answers(live, dashboard, panel, target):
                     empty.append((path, panel["title"], target["refId"], target["expr"]))
     assert empty == []
-    assert asked > 300
+    assert asked >= 300
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_every_variable_has_values_and_every_annotation_is_an_expression_with_data(live: Live) -> None:
+def test_every_variable_has_values(live: Live) -> None:
     for dashboard in dashboards().values():
         for one in dashboard["templating"]["list"]:
             if one["type"] != "query":
@@ -223,9 +235,17 @@ def test_every_variable_has_values_and_every_annotation_is_an_expression_with_da
             asked = re.fullmatch(r"label_values\((.+), (\w+)\)", one["query"])
             assert asked is not None, one["query"]
             selector = with_everything_chosen(asked[1], dashboard)
-            found = live.ask(f"label/{asked[2]}/values", **{"match[]": selector, "start": live.now - DAY, "end": live.now})
-            assert found, one
+            found = live.ask("series", **{"match[]": selector, "start": live.now - DAY, "end": live.now})
+            assert any(series.get(asked[2]) for series in found), one
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_every_annotation_is_drawn_where_its_subject_is(live: Live) -> None:
+    drawn: dict[str, int] = {}
+    for dashboard in dashboards().values():
         for one in dashboard["annotations"]["list"]:
             expr = with_everything_chosen(one["expr"], dashboard)
-            drawn = live.ask("query_range", query=expr, start=live.now - 600, end=live.now, step=10)["result"]
-            assert drawn or one["name"] in MAY_BE_EMPTY, one
+            found = live.ask("query_range", query=expr, start=live.now - 600, end=live.now, step=10)["result"]
+            drawn[one["name"]] = drawn.get(one["name"], 0) + len(found)
+    assert {name for name, series in drawn.items() if not series} == MAY_BE_EMPTY

@@ -181,7 +181,7 @@ def _objectives(catalogue: Catalogue) -> list[View]:
     ]
     what = "Share of the time in which each objective of the catalogue was met, of its worst series."
     panel = rows(targets, columns, sort="last month", descending=False)
-    return [View("objectives", "Objectives met", what, panel, 14, 10, tuple(query.name for query in kept))]
+    return [View("objectives", "Objectives met", what, panel, 14, 10)]
 
 
 def _named(query: Query, window: str) -> str:

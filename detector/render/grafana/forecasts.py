@@ -41,6 +41,7 @@ _LOW, _MIDDLE, _HIGH = 0.1, 0.5, 0.9
 _LOW_NAME, _HIGH_NAME = "80% band, lower end", "80% band, upper end"
 _STATE_COLORS = {"ok": words.GOOD, "insufficient_history": "blue", "not_skilful": words.CLOSE}
 _UNUSUAL: words.Steps = [(None, words.GOOD), (1, words.BAD)]
+_SKILL: words.Steps = [(None, words.BAD), (0, words.GOOD)]
 _NONE: words.Steps = [(None, words.GOOD)]
 _NONE_IS_GOOD: words.Steps = [(None, words.GOOD), (1, words.CLOSE)]
 
@@ -105,8 +106,8 @@ def future_chart(query: Query) -> View:
         calcs=("lastNotNull",),
     )  # fmt: skip
     what = (
-        f"Measured, and expected from now on (dashed) with the band that holds 80% of what may come: of several series, "
-        f"from the lowest to the highest. Dotted is what was expected {horizon} before. {words.about(query)}"
+        "Measured, and expected from now on (dashed) with the band that holds 80% of what may come: of several "
+        f"series, from the lowest to the highest. Dotted is what was expected {horizon} before. {words.about(query)}"
     )
     return View(query.name, words.title(query), what, panel, 12, 9, (query.name,))
 
@@ -126,8 +127,8 @@ def _now(catalogue: Catalogue) -> list[View]:
     score = fresh(f"{names.ANOMALY_SCORE}{pushed}")
     age = f'time() - max({names.GENERATED}{{for=~"$query",for=~"$service"}})'
     return [
-        View("alerts", "Predicted breaches", "Series whose objective the worker expects to be missed: its decision after "
-             "hold and hysteresis, while it is fresh.",
+        View("alerts", "Predicted breaches", "Series whose objective the worker expects to be missed: its decision "
+             "after hold and hysteresis, while it is fresh.",
              number([Target(f"sum({alert}) or vector(0)", "predicted", instant=True)], "short", _NONE_IS_GOOD), 4, 5),
         View("probability", "Highest probability", "Of a breach within any horizon, of any chosen series.",
              number([Target(f"max({chance})", "probability", instant=True)], "percentunit", _odds(catalogue)), 5, 5),
@@ -135,7 +136,8 @@ def _now(catalogue: Catalogue) -> list[View]:
              number([Target(f"min({when})", "time to breach", instant=True)], "s", _NONE,
                     mappings=[from_on(_NEVER, "not in sight", words.GOOD)]), 5, 5),
         View("unusual", "Unusual now", "Series whose newest point is an anomaly: a score of 1 or more.",
-             number([Target(f"count({score} >= 1) or vector(0)", "unusual", instant=True)], "short", _NONE_IS_GOOD), 4, 5),
+             number([Target(f"count({score} >= 1) or vector(0)", "unusual", instant=True)], "short", _NONE_IS_GOOD),
+             4, 5),
         View("age", "Age of the newest forecast", "How long ago the moment lies that the newest forecast was made for.",
              number([Target(age, "age", instant=True)], "s", _NONE), 6, 5),
     ]  # fmt: skip
@@ -162,15 +164,15 @@ def _breaches(catalogue: Catalogue) -> list[View]:
     table = rows(targets, columns, hidden=("exported_job", "service"), sort=f"P within {longest}")
     median = fresh(f"{names.TIME_TO_BREACH}{{{_PUSHED},{_quantile(_MIDDLE)}}}")
     return [
-        View("table", "Probability and time of a breach", "Each series with an objective: how likely it is missed within "
-             "each horizon, and in how long (10%, 50% and 90% of what may come).", table, 24, 9),
-        View("odds", f"Probability within {longest}, by metric", "The highest of each metric's series. Orange and red are "
-             "the lowest levels at which the catalogue's alerts clear and fire.",
+        View("table", "Probability and time of a breach", "Each series with an objective: how likely it is missed "
+             "within each horizon, and in how long (10%, 50% and 90% of what may come).", table, 24, 9),
+        View("odds", f"Probability within {longest}, by metric", "The highest of each metric's series. Orange and red "
+             "are the lowest levels at which the catalogue's alerts clear and fire.",
              chart([_by_metric("max", fresh(f'{names.BREACH_PROBABILITY}{{{_PUSHED},{names.HORIZON}="{longest}"}}'))],
                    "percentunit", _odds(catalogue)), 12, 8),
-        View("times", "Time to breach, by metric", "The shortest median of each metric's series; at the top, the longest "
-             "horizon, while no breach is in sight.", chart([_by_metric("min", f"clamp_max({median}, {horizons[-1]})")],
-                                                            "s", _NONE), 12, 8),
+        View("times", "Time to breach, by metric", "The shortest median of each metric's series; at the top, the "
+             "longest horizon, while no breach is in sight.",
+             chart([_by_metric("min", f"clamp_max({median}, {horizons[-1]})")], "s", _NONE), 12, 8),
     ]  # fmt: skip
 
 
@@ -183,36 +185,30 @@ def _anomalies() -> list[View]:
         sort="score",
     )
     return [
-        View("scores", "Anomaly score, by metric", "The highest of each metric's series; 1 is the threshold of an anomaly.",
+        View("scores", "Anomaly score, by metric", "The highest of each metric's series; 1 is an anomaly.",
              chart([_by_metric("max", score)], "short", _UNUSUAL), 12, 9),
         View("list", "Most unusual now", "The series with the highest scores.", listed, 12, 9),
     ]  # fmt: skip
 
 
 def _quality() -> list[View]:
-    figures = (
-        (names.QUALITY_COVERAGE, "avg", "Truth inside the band", "percentunit", _NONE),
-        (names.QUALITY_MASE, "avg", "Error against the seasonal naive forecast", "percentunit", _UNUSUAL),
-        (names.QUALITY_LINEAR, "avg", "Error against predict_linear", "percentunit", _UNUSUAL),
-        (
-            names.QUALITY_BRIER_SKILL,
-            "avg",
-            "Skill of the probabilities",
-            "percentunit",
-            [(None, words.BAD), (0, words.GOOD)],
-        ),
-        (names.QUALITY_BIAS, "avg", "Bias", "short", _NONE),
+    figures: tuple[tuple[names.Metric, str, str, words.Steps], ...] = (
+        (names.QUALITY_COVERAGE, "Truth inside the band", "percentunit", _NONE),
+        (names.QUALITY_MASE, "Error against the seasonal naive forecast", "percentunit", _UNUSUAL),
+        (names.QUALITY_LINEAR, "Error against predict_linear", "percentunit", _UNUSUAL),
+        (names.QUALITY_BRIER_SKILL, "Skill of the probabilities", "percentunit", _SKILL),
+        (names.QUALITY_BIAS, "Bias", "short", _NONE),
     )
     views = [
         View(metric.name, title, f"{metric.help} Mean of each metric's series, by horizon.",
-             chart([Target(f"{joined} by ({names.FOR}, {names.HORIZON}) ({metric}{{{_PUSHED}}})", "{{for}} {{horizon}}")],
+             chart([Target(f"avg by ({names.FOR}, {names.HORIZON}) ({metric}{{{_PUSHED}}})", "{{for}} {{horizon}}")],
                    unit, steps, calcs=("lastNotNull", "mean")), 8, 8)
-        for metric, joined, title, unit, steps in figures
+        for metric, title, unit, steps in figures
     ]  # fmt: skip
     states = chart(
         [Target(f"sum by ({names.STATE}) ({names.FORECAST_STATE}{{{_PUSHED}}})", "{{state}}")], "short", _NONE,
         stacked=True, calcs=("lastNotNull", "max"),
-        overrides=[override("byName", state, color=color(_STATE_COLORS.get(state, words.BAD))) for state in names.STATES],
+        overrides=[override("byName", one, color=color(_STATE_COLORS.get(one, words.BAD))) for one in names.STATES],
     )  # fmt: skip
     what = "How many series are forecast, and why others are not. A series that is not_skilful raises no alert."
     return [*views, View("states", "State of the forecasts", what, states, 8, 8)]
@@ -233,8 +229,8 @@ def _worker() -> list[View]:
              bars([Target(f"sort_desc(sum by ({names.FOR}) ({names.QUERY_SERIES}{chosen}))", "{{for}}", instant=True)],
                   "short", _NONE), 12, 10),
         View("missed", "Slots missed", "Slots that were never computed because the worker was late, in an hour.",
-             chart([Target(f"sum by ({names.FOR}) (increase({names.SLOTS_MISSED}{chosen}[1h])) or vector(0)", "{{for}}")],
-                   "short", _NONE_IS_GOOD), 12, 10),
+             chart([Target(f"sum by ({names.FOR}) (increase({names.SLOTS_MISSED}{chosen}[1h])) or vector(0)",
+                           "{{for}}")], "short", _NONE_IS_GOOD), 12, 10),
     ]  # fmt: skip
 
 

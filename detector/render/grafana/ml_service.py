@@ -116,8 +116,8 @@ def _durations(query: Query) -> list[View]:
     spread = heat(Target(rate.replace("rate(", "increase("), "{{le}}", heat=True), unit)
     return [
         *views,
-        View(f"{query.name} quantiles", f"Quantiles: {words.title(query)}", "How long the faster part of all predictions "
-             f"of the chosen instances took. {words.about(query)}", quantiles, 8, 8, (query.name,)),
+        View(f"{query.name} quantiles", f"Quantiles: {words.title(query)}", "How long the faster part of all "
+             f"predictions of the chosen instances took. {words.about(query)}", quantiles, 8, 8, (query.name,)),
         View(f"{query.name} spread", f"Distribution: {words.title(query)}", "How many took how long: one column of the "
              "histogram for each moment, darker where more fell.", spread, 8, 8, (query.name,)),
     ]  # fmt: skip

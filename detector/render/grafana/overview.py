@@ -10,6 +10,7 @@ from detector.render.grafana import words
 from detector.render.grafana.board import Board, Row, without_empty
 from detector.render.grafana.forecasts import fresh
 from detector.render.grafana.panels import Column, Target, View, chart, number, rows, states, value_map
+from detector.render.grafana.selectors import narrowed
 from detector.render.grafana.views import (
     BY_SERVICE,
     FIRING,
@@ -121,7 +122,7 @@ def _alerts_now() -> list[View]:
              number([Target(predicted, "predicted", instant=True)], "short", _NONE_IS_GOOD), 3, 5),
         View("unusual", "Unusual now", "Series whose newest point is an anomaly: a score of 1 or more.",
              number([Target(unusual, "unusual", instant=True)], "short", _NONE_IS_GOOD), 2, 5),
-        View("firing", "Firing alerts", "Every alert that fires now; one line with 0 when there is none.", listed, 24, 6),
+        View("firing", "Firing alerts", "Every alert that fires now; a line with 0 when there is none.", listed, 24, 6),
     ]  # fmt: skip
 
 
@@ -131,8 +132,6 @@ def _requests_and_errors(catalogue: Catalogue) -> tuple[View, ...]:
 
 
 def _per_service(query: Query) -> View:
-    from detector.render.grafana.selectors import narrowed
-
     panel = chart(
         [Target(f"sum by (instance) ({narrowed(query.expr, BY_SERVICE)})", "{{instance}}")],
         words.UNITS[query.unit],

@@ -14,7 +14,8 @@ from detector.render.grafana.panels import Target, View, chart, number, stable_i
 from detector.render.grafana.selectors import metrics_of, narrowed
 
 FORECASTS_UID = "detector-forecasts"
-FIRING = 'ALERTS{alertstate="firing"}'
+FIRING = 'ALERTS{alertstate="firing",severity!="none",level=""}'
+"""Alerts that fire: without those that prove the alert path, and without the escalations of one that is listed."""
 DAY, WEEK, MONTH = "1d", "7d", "30d"
 RESOLUTION = "5m"
 """Step of sub-queries over a day."""
