@@ -12,5 +12,5 @@ for file in deploy/*/grafana/dashboards/*/*.json; do
   number=$((number + 1))
   "${PYTHON:-.venv/bin/python}" scripts/dashboard_as_typescript.py "$file" >"$work/dashboard$number.ts"
 done
-(cd "$work" && ./node_modules/.bin/tsc --noEmit --strict --skipLibCheck --module nodenext --moduleResolution nodenext dashboard*.ts)
+(cd "$work" && ./node_modules/.bin/tsc --noEmit --strict --skipLibCheck --module esnext --moduleResolution node dashboard*.ts)
 echo "$number dashboards are what Grafana's types say"

@@ -51,6 +51,7 @@ type Row = Omit<Plain<RowPanel>, 'panels'> & { panels: AnyPanel[] };
 
 // The data source adds these to what the types know of an annotation.
 type Annotation = Plain<NonNullable<NonNullable<Dashboard['annotations']>['list']>[number]> & {
+  expr: string;
   titleFormat: string;
   textFormat: string;
   tagKeys: string;

@@ -20,6 +20,8 @@ COLUMNS = 24
 TAG = "detector"
 ALL = ".*"
 """What "All" of a variable stands for in a matcher: series without the label, too."""
+_OF_INTERVALS = ("auto", "auto_count", "auto_min")
+"""What the SDK writes for every variable, and Grafana knows of intervals only."""
 _REFRESHES = (10, 30, 60, 300, 900, 1800, 3600)
 _RANGES = (3600, 6 * 3600, 86400, 2 * 86400, 7 * 86400, 15 * 86400, 30 * 86400, 90 * 86400)
 
@@ -111,6 +113,9 @@ def dashboard_json(board: Board, settings: GrafanaSettings, timezone: str) -> st
     )
     made.panels = list(_placed(board))
     document: dict[str, Any] = json.loads(json.dumps(made, cls=JSONEncoder))
+    for variable in document["templating"]["list"]:
+        for name in _OF_INTERVALS:
+            variable.pop(name, None)
     document["annotations"] = {"list": [_annotation(one) for one in board.annotations]}
     return json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
 

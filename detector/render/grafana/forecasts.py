@@ -12,18 +12,8 @@ from detector import conventions as names
 from detector.catalogue.schema import Catalogue, Query
 from detector.render.grafana import words
 from detector.render.grafana.board import ALL, Board, Row, Variable, without_empty
-from detector.render.grafana.panels import (
-    Column,
-    Target,
-    View,
-    bars,
-    chart,
-    color,
-    from_on,
-    number,
-    override,
-    rows,
-)
+from detector.render.grafana.fields import color, from_on, override
+from detector.render.grafana.panels import Column, Target, View, bars, chart, number, rows
 from detector.render.grafana.selectors import narrowed
 from detector.render.grafana.views import BY_MODEL, FORECASTS_UID, alerts_and_events, one_of
 
