@@ -8,8 +8,8 @@ from detector import conventions as names
 from detector.catalogue.schema import Catalogue, Query
 from detector.render.grafana import words
 from detector.render.grafana.board import Board, Row, without_empty
-from detector.render.grafana.forecasts import fresh
 from detector.render.grafana.fields import value_map
+from detector.render.grafana.forecasts import fresh
 from detector.render.grafana.panels import Column, Target, View, chart, number, rows, states
 from detector.render.grafana.selectors import narrowed
 from detector.render.grafana.views import (
