@@ -91,7 +91,7 @@ def _predictions(catalogue: Catalogue, accuracy: Query | None) -> tuple[View, ..
     views: list[View] = []
     for query in present(catalogue, THROUGHPUT):
         counts = [Target(_count(query, window), f"last {name}", instant=True) for window, name in WINDOWS.items()]
-        what = f"How many predictions were made. {words.about(query)}"
+        what = f"The mean rate, as far back as Prometheus reaches, times the length. {words.about(query)}"
         views.append(
             View(
                 "predictions",

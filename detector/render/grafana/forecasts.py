@@ -77,7 +77,7 @@ def future_chart(query: Query) -> View:
     earlier = f'{names.FORECAST_VALUE}{{{own},{names.HORIZON}="{horizon}",{_quantile(_MIDDLE)}}} offset {horizon}'
     targets = [
         Target(narrowed(query.expr, BY_MODEL), words.legend(query)),
-        Target(f"{CURVE}{{{_OF_CURVE},{own},{_quantile(_MIDDLE)}}}", f"expected {words.published_legend()}"),
+        Target(f"{CURVE}{{{_OF_CURVE},{own},{_quantile(_MIDDLE)}}}", f"expected {words.published_legend(curve=True)}"),
         Target(f"max({CURVE}{{{_OF_CURVE},{own},{_quantile(_HIGH)}}})", _HIGH_NAME),
         Target(f"min({CURVE}{{{_OF_CURVE},{own},{_quantile(_LOW)}}})", _LOW_NAME),
         Target(f"max without ({_NOT_OF_SERIES}) ({earlier})", f"expected {horizon} before {words.published_legend()}"),

@@ -112,10 +112,10 @@ def legend(query: Query) -> str:
     return "{{instance}} " + "".join(f"{{{{{name}}}}}" for name in (*PARTS, *_ALSO, *own))
 
 
-def published_legend(*first: str) -> str:
-    """Grafana's legend of series the worker published; ``first`` are labels to begin with."""
-    parts = [part for part in (*PARTS, *_ALSO) if part != "source"] + ["exported_source"]
-    return "".join(f"{{{{{name}}}}} " for name in (*first, "instance")) + "".join(f"{{{{{name}}}}}" for name in parts)
+def published_legend(*, curve: bool = False) -> str:
+    """Grafana's legend of series the worker published. On a curve `source` says that it is one."""
+    parts = [part for part in (*PARTS, *_ALSO, "exported_source") if not (curve and part == "source")]
+    return "{{instance}} " + "".join(f"{{{{{name}}}}}" for name in parts)
 
 
 _NOT_SHOWN = frozenset({"instance", "service", "le"})
