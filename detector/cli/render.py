@@ -24,11 +24,12 @@ class What(StrEnum):
     tree = "tree"
     rules = "rules"
     alertmanager = "alertmanager"
+    dashboards = "dashboards"
 
 
 def command(
     what: Annotated[
-        What, typer.Argument(help="Everything of an environment, Prometheus rules, or a small Alertmanager setup.")
+        What, typer.Argument(help="An environment's tree, rules, a small Alertmanager setup, a page on dashboards.")
     ] = What.tree,
     catalogue: Annotated[
         str | None, typer.Option("--catalogue", "-c", help="A catalogue file, or a built-in name.")
@@ -45,14 +46,12 @@ def command(
     """Render the catalogue into the configuration of an environment, or a part of it."""
     from detector.catalogue import load_catalogue
     from detector.errors import ConfigError
-    from detector.render.alertmanager import render_small_alertmanager
-    from detector.render.rules import render_rules
 
     loaded = load_catalogue(catalogue)
     if what is What.tree:
         _tree(loaded, env, out, check=check)
         return
-    text = render_rules(loaded) if what is What.rules else render_small_alertmanager(loaded, receiver)
+    text = _text(loaded, what, receiver)
     if out is None:
         typer.echo(text, nl=False)
         return
@@ -61,6 +60,16 @@ def command(
     except OSError as error:
         raise ConfigError(f"cannot write {out}: {error.strerror}") from error
     typer.echo(f"wrote {out}", err=True)
+
+
+def _text(catalogue: Catalogue, what: What, receiver: str) -> str:
+    from detector.render.alertmanager import render_small_alertmanager
+    from detector.render.grafana.describe import describe_dashboards
+    from detector.render.rules import render_rules
+
+    if what is What.dashboards:
+        return describe_dashboards(catalogue)
+    return render_rules(catalogue) if what is What.rules else render_small_alertmanager(catalogue, receiver)
 
 
 def _tree(catalogue: Catalogue, env: str | None, out: Path | None, *, check: bool) -> None:

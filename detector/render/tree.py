@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from detector.errors import ConfigError
 from detector.render.alertmanager import alertmanager_files
+from detector.render.grafana import grafana_files
 from detector.render.prometheus import prometheus_files
-from detector.render.reference import reference_files
 
 if TYPE_CHECKING:
     from detector.catalogue import Catalogue
@@ -22,7 +22,7 @@ Files = Mapping[str, str]
 """Texts by their path under the environment's directory, `prometheus/rules/detector.yml`."""
 
 
-PARTS: tuple[Callable[[Catalogue, str], Files], ...] = (prometheus_files, alertmanager_files, reference_files)
+PARTS: tuple[Callable[[Catalogue, str], Files], ...] = (prometheus_files, alertmanager_files, grafana_files)
 
 
 def render_tree(catalogue: Catalogue, environment: str) -> dict[str, str]:
