@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,9 @@ from detector.catalogue import Catalogue, load_catalogue, parse_catalogue
 from detector.catalogue.durations import parse_duration
 from detector.render.grafana import boards, grafana_files
 from detector.render.grafana.describe import describe_dashboards
+from detector.render.grafana.selectors import narrowed
 from detector.render.grafana.words import UNITS
+from detector.servers import find_program
 
 ROOT = Path(__file__).parents[1]
 CATALOGUE = ROOT / "detector/catalogue/day_trade.yaml"
@@ -207,8 +210,9 @@ def test_every_variable_an_expression_names_is_a_choice_of_its_dashboard() -> No
 def test_alerts_events_and_restarts_are_drawn_over_every_dashboard() -> None:
     for dashboard in rendered().values():
         text = json.dumps(dashboard["annotations"])
-        for said in ("ALERTS", "process_start_time_seconds", "Retrained", "Deploys", "titleFormat"):
+        for said in ("ALERTS", "process_start_time_seconds", "Deploys", "titleFormat"):
             assert said in text
+    assert "ml_model_retrained_timestamp_seconds" in json.dumps(rendered()["ml-service"]["annotations"])
 
 
 def test_a_link_to_a_forecast_leads_to_its_panel() -> None:
@@ -273,3 +277,36 @@ def test_a_catalogue_of_another_world_has_the_dashboards_that_fit_it() -> None:
 
 def test_the_document_of_the_dashboards_is_what_the_catalogue_renders() -> None:
     assert (ROOT / "docs/dashboards.md").read_text() == describe_dashboards(load_catalogue("day_trade"))
+
+
+def test_expressions_of_other_catalogues_stay_promql_when_narrowed(tmp_path: Path) -> None:
+    text = (ROOT / "detector/catalogue/node_exporter.yaml").read_text() + "\nenvironments: {production: {}}\n"
+    asked = [target["expr"] for one in rendered(parse_catalogue(text, "hosts.yaml")).values()
+             for panel in panels(one) for target in panel["targets"]]  # fmt: skip
+    rules = [
+        {"record": "x", "expr": re.sub(r"\$\w+", "5m", expr), "labels": {"n": str(n)}} for n, expr in enumerate(asked)
+    ]
+    (tmp_path / "rules.yml").write_text(yaml.safe_dump({"groups": [{"name": "all", "rules": rules}]}))
+    command = [str(find_program("promtool")), "check", "rules", str(tmp_path / "rules.yml")]
+    checked = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    assert 'instance=~"$instance"' in "".join(asked)
+
+
+@pytest.mark.parametrize(
+    ("expr", "expected"),
+    [
+        ("a", 'a{i=~"$i"}'),
+        ("a{}", 'a{i=~"$i"}'),
+        ('a{b="x",}', 'a{b="x",i=~"$i"}'),
+        ('{__name__=~"a|b"}', '{__name__=~"a|b",i=~"$i"}'),
+        ('a{b="}"} # not{this}\n+ c', 'a{b="}",i=~"$i"} # not{this}\n+ c{i=~"$i"}'),
+        ("sum by (a, b) (rate(c[5m])) / on (a) group_left (d) e",
+         'sum by (a, b) (rate(c{i=~"$i"}[5m])) / on (a) group_left (d) e{i=~"$i"}'),
+        ("sum(a) by (b) > bool 2 and c unless d", 'sum(a{i=~"$i"}) by (b) > bool 2 and c{i=~"$i"} unless d{i=~"$i"}'),
+        ("max_over_time((a offset 1d)[2h:5m] @ end()) or vector(1e3) * Inf",
+         'max_over_time((a{i=~"$i"} offset 1d)[2h:5m] @ end()) or vector(1e3) * Inf'),
+    ],
+)  # fmt: skip
+def test_every_selector_of_an_expression_is_narrowed_and_nothing_else(expr: str, expected: str) -> None:
+    assert narrowed(expr, {"i": "$i"}) == expected

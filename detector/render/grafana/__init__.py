@@ -23,7 +23,7 @@ def grafana_files(catalogue: Catalogue, environment: str) -> Mapping[str, str]:
         f"grafana/dashboards/{path}": dashboard_json(board, settings.grafana, catalogue.settings.timezone)
         for path, board in paths.items()
     }
-    return files | dict(provisioning_files(settings, environment, next(iter(paths))))
+    return files | dict(provisioning_files(catalogue, environment, next(iter(paths))))
 
 
 def boards(catalogue: Catalogue) -> list[Board]:

@@ -20,6 +20,7 @@ from detector.render.grafana.views import (
     service_variable,
     time_met,
 )
+from detector.render.objectives import PERIOD_DAYS, SLO
 
 UID = "detector-business"
 CHANNEL = "business"
@@ -30,6 +31,7 @@ AUTOMATION = ("automation_coverage", "workflow_efficiency", "schedule_adherence"
 WINDOWS = {DAY: "day", WEEK: "week", MONTH: "month"}
 _SECONDS = {DAY: 86400, WEEK: 7 * 86400, MONTH: 30 * 86400}
 _NONE: words.Steps = [(None, words.GOOD)]
+_BUDGET: words.Steps = [(None, words.BAD), (0, words.CLOSE), (0.5, words.GOOD)]
 
 
 def business(catalogue: Catalogue) -> Board | None:
@@ -44,6 +46,7 @@ def business(catalogue: Catalogue) -> Board | None:
         Row("Predictions", _predictions(catalogue, accuracy)),
         Row("Automation", (*_automation_now(catalogue), *charts(catalogue, AUTOMATION, EVERYTHING, width=6))),
         Row("Return and performance", (*_return(catalogue, accuracy), *rest)),
+        Row("Service levels", tuple(_service_levels(catalogue))),
         Row("Objectives kept", (*_availability(catalogue), *_objectives(catalogue))),
     ]
     return Board(
@@ -52,7 +55,7 @@ def business(catalogue: Catalogue) -> Board | None:
         "Accuracy by day, week and month, predictions made, automation, return on what it costs, and objectives kept.",
         without_empty(content),
         (service_variable(catalogue),),
-        alerts_and_events(),
+        alerts_and_events(catalogue),
         back=30 * 86400,
     )
 
@@ -154,6 +157,37 @@ def _return(catalogue: Catalogue, accuracy: Query | None) -> list[View]:
              "prediction service uses: the return on what is spent, as long as no metric tells money. A metric of the "
              "catalogue with the channel business is shown beside it.",
              paid, 12, 8, (throughput.name, accuracy.name, processor.name)),
+    ]  # fmt: skip
+
+
+def _service_levels(catalogue: Catalogue) -> list[View]:
+    """The month's objectives, from the series that Prometheus records for them."""
+    levels = catalogue.service_level_objectives
+    if not levels:
+        return []
+    figures = {
+        "objective": ("slo:objective:ratio", _NONE),
+        "kept, 30 days": (f"1 - slo:sli_error:ratio_rate{PERIOD_DAYS}d", _NONE),
+        "kept, last day": ("1 - slo:sli_error:ratio_rate1d", _NONE),
+        "budget left": ("slo:period_error_budget_remaining:ratio", _BUDGET),
+    }
+    targets = [Target(f"max by ({SLO}) ({expr})") for expr, _ in figures.values()]
+    columns = [Column(SLO, "service level")] + [
+        Column(f"Value #{'ABCD'[place]}", name, "percentunit", steps)
+        for place, (name, (_, steps)) in enumerate(figures.items())
+    ]
+    said = " ".join(f"{name}: {level.description.rstrip('.')}, {words.shown(level.objective, 'ratio')} of the time."
+                    for name, level in levels.items())  # fmt: skip
+    burning = chart(
+        [Target(f"max by ({SLO}) (slo:current_burn_rate:ratio)", f"{{{{{SLO}}}}}")],
+        "short",
+        [(None, words.GOOD), (1, words.BAD)],
+    )
+    return [
+        View("levels", "Service levels", f"What must hold over {PERIOD_DAYS} days, and the budget that is left. {said}",
+             rows(targets, columns, sort="budget left", descending=False), 14, 8),
+        View("burning", "Budget burn", "How fast each error budget is used: at 1 it lasts just as long as the period.",
+             burning, 10, 8),
     ]  # fmt: skip
 
 

@@ -58,7 +58,7 @@ def data_quality(catalogue: Catalogue) -> Board | None:
         "The score over time, freshness and gaps of market data, success of fetches, and how well symbols are chosen.",
         without_empty(content),
         (instance_variable(queries),),
-        alerts_and_events(f'service="{SERVICE}"'),
+        alerts_and_events(catalogue, SERVICE),
         back=86400,
     )
 

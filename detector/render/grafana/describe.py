@@ -24,9 +24,8 @@ _TAIL = """
 `dashboards/` at `/var/lib/grafana/dashboards`, `grafana.ini` at `/etc/grafana/grafana.ini`, and the administrator's
 password as `/run/secrets/grafana-admin-password`. The data source is `http://prometheus:9090`.
 
-- **Future curves** need `detector serve` and this in Prometheus: `remote_read: [{url: "…/api/v1/read",
-  required_matchers: {source: forecast}, read_recent: true, remote_timeout: 5s, filter_external_labels: false}]`.
-  Without it the charts still show what was measured and, dotted, what was expected a day before.
+- **Future curves** come from `detector serve` through the `remote_read` of the rendered Prometheus. Without it the
+  charts still show what was measured and, dotted, what was expected a day before.
 - **The past** reaches as far back as Prometheus keeps it. %(kept)s
   The picker offers ranges up to what dashboards look back; what Prometheus has dropped by then needs a long-term
   store behind the data source. Grafana keeps its own annotations as long.

@@ -20,8 +20,7 @@ from detector.render.grafana.views import BY_MODEL, FORECASTS_UID, alerts_and_ev
 DAY = 86400
 AHEAD = DAY
 """Seconds the charts look ahead, and back."""
-CURVE = "forecast_curve"
-_OF_CURVE = 'source="forecast",issued=""'
+_OF_CURVE = f'{names.matcher(names.SOURCE, names.FROM_FORECAST)},{names.ISSUED}=""'
 """The newest curve, from `detector serve`: Prometheus asks it for selectors with exactly this source."""
 _PUSHED = 'for=~"$query",for=~"$service",instance=~"$instance",model=~"$model|"'
 _NOT_OF_SERIES = f"job, {names.SHARD}"
@@ -59,7 +58,7 @@ def forecasts(catalogue: Catalogue) -> Board:
         "and how good past forecasts were.",
         without_empty(content),
         _variables(catalogue),
-        alerts_and_events(),
+        alerts_and_events(catalogue),
         back=DAY,
         ahead=AHEAD,
     )
@@ -77,9 +76,12 @@ def future_chart(query: Query) -> View:
     earlier = f'{names.FORECAST_VALUE}{{{own},{names.HORIZON}="{horizon}",{_quantile(_MIDDLE)}}} offset {horizon}'
     targets = [
         Target(narrowed(query.expr, BY_MODEL), words.legend(query)),
-        Target(f"{CURVE}{{{_OF_CURVE},{own},{_quantile(_MIDDLE)}}}", f"expected {words.published_legend(curve=True)}"),
-        Target(f"max({CURVE}{{{_OF_CURVE},{own},{_quantile(_HIGH)}}})", _HIGH_NAME),
-        Target(f"min({CURVE}{{{_OF_CURVE},{own},{_quantile(_LOW)}}})", _LOW_NAME),
+        Target(
+            f"{names.FORECAST_CURVE}{{{_OF_CURVE},{own},{_quantile(_MIDDLE)}}}",
+            f"expected {words.published_legend(curve=True)}",
+        ),
+        Target(f"max({names.FORECAST_CURVE}{{{_OF_CURVE},{own},{_quantile(_HIGH)}}})", _HIGH_NAME),
+        Target(f"min({names.FORECAST_CURVE}{{{_OF_CURVE},{own},{_quantile(_LOW)}}})", _LOW_NAME),
         Target(f"max without ({_NOT_OF_SERIES}) ({earlier})", f"expected {horizon} before {words.published_legend()}"),
     ]
     panel = chart(

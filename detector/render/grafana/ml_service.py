@@ -57,7 +57,7 @@ def ml_service(catalogue: Catalogue) -> Board | None:
         "Models side by side, the accuracy's trend, the distribution of response times, memory and CPU, errors.",
         without_empty(content),
         (instance_variable(queries), model_variable(present(catalogue, (*TREND, *MODELS)))),
-        alerts_and_events(f'service="{SERVICE}"'),
+        alerts_and_events(catalogue, SERVICE),
         back=86400,
     )
 

@@ -19,10 +19,10 @@ from detector.render.grafana.views import (
     charts,
     failing_chart,
     instance_variable,
-    one_of,
     present,
     query_chart,
     service_variable,
+    state_of_services,
     worst_now,
 )
 
@@ -62,17 +62,12 @@ def overview(catalogue: Catalogue, shown_elsewhere: Iterable[str] = ()) -> Board
         "and workflows.",
         without_empty(content),
         (service_variable(catalogue), instance_variable(catalogue.queries.values(), of_service=True)),
-        alerts_and_events('service=~"$service"'),
+        alerts_and_events(catalogue),
     )
 
 
 def _accuracy_now(catalogue: Catalogue) -> list[View]:
     return [worst_now(query, BY_SERVICE, width=5) for query in present(catalogue, ACCURACY)]
-
-
-def _scraped(catalogue: Catalogue) -> str:
-    """PromQL: 1 or 0 for each target of the catalogue's services."""
-    return f'up{{job=~"{one_of(catalogue.services)}",job=~"$service"}}'
 
 
 def _up(catalogue: Catalogue) -> list[View]:
@@ -84,21 +79,21 @@ def _up(catalogue: Catalogue) -> list[View]:
         if service.description
     )
     panel = number(
-        [Target(f"min by (job) ({_scraped(catalogue)})", "{{job}}", instant=True)],
+        [Target(state_of_services(catalogue), "{{job}}", instant=True)],
         "short",
         _IS_UP,
         mappings=[UP],
         named=True,
     )
-    what = f"Whether each service answers its scrape; down where one of its targets does not. {said}"
+    what = f"Whether each service works, as its alert sees it: down where one of its targets is. {said}"
     return [View("services", "Services", what, panel, 9, 5)]
 
 
 def _up_history(catalogue: Catalogue) -> list[View]:
     if not catalogue.services:
         return []
-    panel = states([Target(_scraped(catalogue), "{{job}} {{instance}}")], [UP], _IS_UP)
-    return [View("services history", "Services over time", "When each target answered its scrape.", panel, 12, 8)]
+    panel = states([Target(state_of_services(catalogue), "{{job}}")], [UP], _IS_UP)
+    return [View("services history", "Services over time", "When each service worked.", panel, 12, 8)]
 
 
 def _alerts_now() -> list[View]:

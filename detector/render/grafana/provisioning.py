@@ -8,7 +8,8 @@ from typing import Any
 import yaml
 
 from detector.catalogue.durations import format_duration
-from detector.catalogue.platform import Environment
+from detector.catalogue.platform import Environment, Hosts
+from detector.catalogue.schema import Catalogue
 from detector.render.grafana.panels import PROMETHEUS_UID
 
 FOLDERS = {"platform": "Day trade", "forecasts": "Day trade forecasts"}
@@ -18,16 +19,17 @@ _HOME = "/var/lib/grafana/dashboards"
 """Where `grafana/dashboards` is mounted in Grafana's container."""
 
 
-def provisioning_files(settings: Environment, environment: str, home: str) -> Mapping[str, str]:
+def provisioning_files(catalogue: Catalogue, environment: str, home: str) -> Mapping[str, str]:
     """The files by path under the environment's directory; ``home`` is the path of the first dashboard shown."""
+    settings = catalogue.environments[environment]
     return {
-        "grafana/provisioning/datasources/detector.yaml": _yaml(_datasources(settings), environment),
+        "grafana/provisioning/datasources/detector.yaml": _yaml(_datasources(settings, catalogue.hosts), environment),
         "grafana/provisioning/dashboards/detector.yaml": _yaml(_providers(), environment),
         "grafana/grafana.ini": _settings(settings, environment, home),
     }
 
 
-def _datasources(settings: Environment) -> dict[str, Any]:
+def _datasources(settings: Environment, hosts: Hosts) -> dict[str, Any]:
     """One Prometheus: it holds what was measured, and asks `detector serve` for what comes."""
     prometheus = {
         "name": "Prometheus",
@@ -48,7 +50,7 @@ def _datasources(settings: Environment) -> dict[str, Any]:
         "uid": "alertmanager",
         "type": "alertmanager",
         "access": "proxy",
-        "url": "http://alertmanager:9093",
+        "url": f"http://{hosts.alertmanager}",
         "editable": False,
         "jsonData": {"implementation": "prometheus"},
     }

@@ -19,6 +19,8 @@ FIRING = 'ALERTS{alertstate="firing",severity!="none",level=""}'
 DAY, WEEK, MONTH = "1d", "7d", "30d"
 RESOLUTION = "5m"
 """Step of sub-queries over a day."""
+_EVENT_SECONDS = 120
+"""How long after it an event is drawn: longer than the step of annotations."""
 _RESOLUTIONS = {DAY: RESOLUTION, WEEK: "15m", MONTH: "1h"}
 
 Chosen = Mapping[str, str]
@@ -137,26 +139,37 @@ def _exposed(queries: Iterable[Query], of_service: bool) -> str:
     return f'{{__name__=~"{one_of(metrics)}"{service}}}'
 
 
-def alerts_and_events(service: str = "") -> tuple[Annotation, ...]:
-    """Alerts, what has happened, and restarts. ``service`` is a matcher of ALERTS, `service="ml-service"`.
+def alerts_and_events(catalogue: Catalogue, service: str | None = None) -> tuple[Annotation, ...]:
+    """Alerts, predictions, the catalogue's events and restarts; of one service only, or of those that are chosen.
 
     Grafana draws an event where a value is above 0.
     """
-    only = f",{service}" if service else ""
+    only = "" if service is None else f',service=~"{one_of([service])}"'
     facts = f'{FIRING[:-1]},severity=~"critical|warning",kind!="prediction"{only}}}'
     predictions = f'{FIRING[:-1]},kind="prediction"{only}}}'
-    happened = f'{FIRING[:-1]},severity="info"{only}}}'
     where = "{{service}} {{instance}}"
     return (
         Annotation("Alerts", _by("alertname, severity, service, instance", facts), "red", "{{alertname}}",
                    "{{severity}} " + where, ("severity", "service")),
         Annotation("Predicted breaches", _by("alertname, service, instance", predictions), "orange", "{{alertname}}",
                    where, ("service",)),
-        Annotation("Retrained, refreshed, backed up", _by("alertname, service", happened), "blue", "{{alertname}}",
-                   "{{service}}", ("alertname", "service")),
+        *(Annotation(name, f"(time() - ({event.time})) < bool {_EVENT_SECONDS}", "blue", name,
+                     f"{event.description} {{{{instance}}}} {{{{model}}}}{{{{dataset}}}}", ("service",))
+          for name, event in catalogue.events.items() if service in (None, event.service)),
         Annotation("Deploys and restarts", _by("job, instance", "changes(process_start_time_seconds[5m])"), "purple",
                    "{{job}} started anew", "{{instance}}", ("job",)),
     )  # fmt: skip
+
+
+def state_of_services(catalogue: Catalogue) -> str:
+    """PromQL: 1 or 0 by `job`, as the alert on the service's being down sees it, else whether it is scraped."""
+    states = [
+        f'label_replace(min({down.up}), "job", "{name}", "", "")'
+        if down and down.up
+        else f'min by (job) (up{{job="{name}"}})'
+        for name, down in ((name, service.down_alert) for name, service in catalogue.services.items())
+    ]
+    return "(\n  " + "\n  or ".join(states) + '\n)\nand on (job) up{job=~"$service"}'
 
 
 def _by(labels: str, expr: str) -> str:
