@@ -200,7 +200,7 @@ def test_every_variable_an_expression_names_is_a_choice_of_its_dashboard() -> No
         asked += [one["expr"] for one in dashboard["annotations"]["list"]]
         asked += [one["query"] for one in dashboard["templating"]["list"]]
         used = set(re.findall(r"\$(\w+)", "\n".join(asked)))
-        assert used - {"__rate_interval", "__interval", "__range"} <= known
+        assert used - {"__rate_interval", "__interval", "__interval_ms", "__range"} <= known
         assert known <= used, f"{name}: nothing uses {known - used}"
     assert {"service", "query", "instance", "model"} == {
         one["name"] for one in rendered()["forecasts"]["templating"]["list"]

@@ -157,7 +157,7 @@ def panels(dashboard: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 def with_everything_chosen(expr: str, dashboard: dict[str, Any]) -> str:
     """What Grafana asks when every variable says All."""
-    built_in = {"__rate_interval": "5m", "__interval": "1m", "__range": "24h"}
+    built_in = {"__rate_interval": "5m", "__interval": "1m", "__interval_ms": "60000", "__range": "24h"}
     chosen = built_in | {one["name"]: ".*" for one in dashboard["templating"]["list"]}
     return re.sub(r"\$(\w+)", lambda match: chosen[match[1]], expr)
 
@@ -244,3 +244,20 @@ def test_a_chart_of_the_future_reaches_from_yesterday_to_tomorrow(live: Live) ->
     at = {t: float(v) for t, v in middle["values"]}
     above, below = ({t: float(v) for t, v in one["values"]} for one in (high, low))
     assert all(below[t] <= at[t] <= above[t] for t in at)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_an_event_of_each_day_is_drawn_once_a_day_at_its_time(live: Live) -> None:
+    dashboard = dashboards()["grafana/dashboards/platform/data-quality.json"]
+    (event,) = [one for one in dashboard["annotations"]["list"] if one["name"] == "DataRefreshed"]
+    step, days = 1800, 3
+    expr = event["expr"].replace("$__interval_ms", str(1000 * step))
+    end = live.now // step * step
+    found = live.ask("query_range", query=expr, start=end - days * DAY, end=end, step=step)["result"]
+    assert len(found) == 4  # data sets
+    for series in found:
+        drawn = [t for t, value in series["values"] if float(value) > 0]
+        begins = [t for t in drawn if t - step not in drawn]
+        assert len(begins) == days
+        assert all(0 <= (t + 9 * 3600 - 7.5 * 3600) % DAY < 2 * step for t in begins)  # half past seven in Tokyo

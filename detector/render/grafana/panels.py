@@ -275,7 +275,7 @@ def _overridden(panel: dash.Panel, overrides: Sequence[dash.DashboardFieldConfig
 
 def _column_override(column: Column) -> dash.DashboardFieldConfigSourceOverrides:
     properties: dict[str, object] = {"unit": column.unit}
-    if column.steps:
+    if len(column.steps) > 1:
         properties["thresholds"] = {
             "mode": "absolute",
             "steps": [{"value": value, "color": colour} for value, colour in column.steps],

@@ -19,8 +19,6 @@ FIRING = 'ALERTS{alertstate="firing",severity!="none",level=""}'
 DAY, WEEK, MONTH = "1d", "7d", "30d"
 RESOLUTION = "5m"
 """Step of sub-queries over a day."""
-_EVENT_SECONDS = 120
-"""How long after it an event is drawn: longer than the step of annotations."""
 _RESOLUTIONS = {DAY: RESOLUTION, WEEK: "15m", MONTH: "1h"}
 
 Chosen = Mapping[str, str]
@@ -142,21 +140,23 @@ def _exposed(queries: Iterable[Query], of_service: bool) -> str:
 def alerts_and_events(catalogue: Catalogue, service: str | None = None) -> tuple[Annotation, ...]:
     """Alerts, predictions, the catalogue's events and restarts; of one service only, or of those that are chosen.
 
-    Grafana draws an event where a value is above 0.
+    Grafana draws an event where a value is above 0. It asks for about a hundred points, however long the range, so each
+    expression looks back over the whole step before its point.
     """
     only = "" if service is None else f',service=~"{one_of([service])}"'
-    facts = f'{FIRING[:-1]},severity=~"critical|warning",kind!="prediction"{only}}}'
-    predictions = f'{FIRING[:-1]},kind="prediction"{only}}}'
+    facts = f'max_over_time({FIRING[:-1]},severity=~"critical|warning",kind!="prediction"{only}}}[$__rate_interval])'
+    predictions = f'max_over_time({FIRING[:-1]},kind="prediction"{only}}}[$__rate_interval])'
+    restarts = "changes(process_start_time_seconds[$__rate_interval])"
     where = "{{service}} {{instance}}"
     return (
         Annotation("Alerts", _by("alertname, severity, service, instance", facts), "red", "{{alertname}}",
                    "{{severity}} " + where, ("severity", "service")),
         Annotation("Predicted breaches", _by("alertname, service, instance", predictions), "orange", "{{alertname}}",
                    where, ("service",)),
-        *(Annotation(name, f"(time() - ({event.time})) < bool {_EVENT_SECONDS}", "blue", name,
+        *(Annotation(name, f"(time() - ({event.time})) * 1000 < bool 1.5 * $__interval_ms", "blue", name,
                      f"{event.description} {{{{instance}}}} {{{{model}}}}{{{{dataset}}}}", ("service",))
           for name, event in catalogue.events.items() if service in (None, event.service)),
-        Annotation("Deploys and restarts", _by("job, instance", "changes(process_start_time_seconds[5m])"), "purple",
+        Annotation("Deploys and restarts", _by("job, instance", restarts), "purple",
                    "{{job}} started anew", "{{instance}}", ("job",)),
     )  # fmt: skip
 
