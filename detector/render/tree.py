@@ -14,6 +14,7 @@ from detector.errors import ConfigError
 from detector.render.alertmanager import alertmanager_files
 from detector.render.grafana import grafana_files
 from detector.render.prometheus import prometheus_files
+from detector.render.reference import reference_files
 
 if TYPE_CHECKING:
     from detector.catalogue import Catalogue
@@ -22,7 +23,12 @@ Files = Mapping[str, str]
 """Texts by their path under the environment's directory, `prometheus/rules/detector.yml`."""
 
 
-PARTS: tuple[Callable[[Catalogue, str], Files], ...] = (prometheus_files, alertmanager_files, grafana_files)
+PARTS: tuple[Callable[[Catalogue, str], Files], ...] = (
+    prometheus_files,
+    alertmanager_files,
+    grafana_files,
+    reference_files,
+)
 
 
 def render_tree(catalogue: Catalogue, environment: str) -> dict[str, str]:

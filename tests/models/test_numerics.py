@@ -20,6 +20,8 @@ from models.library import (
     MIN_KNOWN,
     RESTLESS_LASTS,
     RESTLESS_MOST,
+    VOLATILE_FROM,
+    VOLATILE_MOST,
     PathLibrary,
     build_library,
     choose_donors,
@@ -588,7 +590,7 @@ def test_a_cells_extreme_is_the_level_that_a_run_of_points_stayed_beyond_in_it(a
     donor = np.broadcast_to(np.array([0, 1, 2, 3], np.int16)[:, None], none.shape).copy()
     donor[1, 3] = 2
     own = np.broadcast_to(origins, (2, 4))
-    got = PathLibrary(none, donor, values, own, ends, np.ones((2, 4))).lifts(widths, above, run)
+    got = PathLibrary(none, donor, values, own, ends, np.ones((2, 4)), np.ones((2, 4))).lifts(widths, above, run)
     assert got.dtype == np.float32 and got.shape == none.shape
     assert (got[:, :, widths == 1] == 0).all(), "a cell of one step is its own extreme"
     assert (got[0, 3] == 0).all(), "no origin, no errors"
@@ -631,7 +633,7 @@ def test_a_library_draws_known_errors_only():
     residual = np.array([[[1.0, 4.0], [2.0, 5.0], [NAN, NAN]]], np.float32)
     ends, history = np.array([1, 2]), np.array([9])
     origins, calm = np.array([[1, 2, 3]]), np.ones((1, 3))
-    library = build_library(residual, np.zeros((1, 9)), origins, ends, history, calm, seed=0)
+    library = build_library(residual, np.zeros((1, 9)), origins, ends, history, calm, calm, seed=0)
     windows = 9 / ends
     plain = library.residuals[0] / stretch(3, windows, seed=0)
     drawn = np.take_along_axis(residual[0], library.donor[0], axis=0)
@@ -646,8 +648,10 @@ def test_a_series_is_stretched_by_its_own_history_and_without_errors_stays_where
     residual = np.repeat(rng.normal(size=(1, 20, 3)), 3, axis=0).astype(np.float32)
     residual[2] = NAN
     args = (np.zeros((3, 9)), np.ones((3, 20), np.int64), np.array([1, 5, 20]))
-    short = build_library(residual, *args, np.array([30, 3000, 30]), np.ones((3, 20)), seed=3)
-    alone = build_library(residual[1:2], args[0][:1], args[1][:1], args[2], np.array([3000]), np.ones((1, 20)), seed=3)
+    calm = np.ones((3, 20))
+    short = build_library(residual, *args, np.array([30, 3000, 30]), calm, calm, seed=3)
+    one = args[0][:1], args[1][:1], args[2], np.array([3000])
+    alone = build_library(residual[1:2], *one, calm[:1], calm[:1], seed=3)
     np.testing.assert_array_equal(short.residuals[1], alone.residuals[0])
     assert (short.residuals[0].std(0) > short.residuals[1].std(0)).all()
     assert (short.residuals[2] == 0).all()
@@ -674,14 +678,27 @@ def test_a_series_that_is_restless_now_errs_more_for_a_while():
     errors, restless = rng.normal(size=(4, 6, 5)).astype(np.float32), rng.uniform(0.5, 2.0, size=(4, 6))
     ends, now = np.array([1, 6, 30, 160, 300]), np.array([1.0, 50.0, 1e-4, NAN])
     restless[0, 2] = 0.0
-    library = PathLibrary(errors, np.zeros((4, 6, 5), np.int16), np.zeros((4, 9), np.float32), now, ends, restless)
-    got = library.stretched(now)
+    donor, deviation, volatile = np.zeros((4, 6, 5), np.int16), np.zeros((4, 9), np.float32), np.ones((4, 6))
+    library = PathLibrary(errors, donor, deviation, now, ends, restless, volatile)
+    got = library.stretched(now, np.ones(4))
     for i, k, h in np.ndindex(errors.shape):
         ratio = np.sqrt(now[i] / restless[i, k]) if restless[i, k] > 0 else np.inf
         ratio = 1.0 if np.isnan(ratio) else min(max(ratio, 1 / RESTLESS_MOST), RESTLESS_MOST)
         want = errors[i, k, h] * ratio ** np.exp(-ends[h] / RESTLESS_LASTS)
         np.testing.assert_allclose(got[i, k, h], want, rtol=3e-3)
     np.testing.assert_array_equal(got[:, :, 4], errors[:, :, 4])
+
+
+def test_a_series_that_has_become_far_more_volatile_errs_more_at_every_horizon():
+    errors, calm = np.ones((5, 6, 3), np.float32), np.ones((5, 6))
+    donor, deviation = np.zeros((5, 6, 3), np.int16), np.zeros((5, 9), np.float32)
+    ends = np.array([1, 30, 300])
+    library = PathLibrary(errors, donor, deviation, np.zeros((5, 6), np.int64), ends, calm, calm)
+    now = np.array([0.1, VOLATILE_FROM, 6.0, 1e9, NAN])
+    want = [1.0, 1.0, 6.0 / VOLATILE_FROM, VOLATILE_MOST, 1.0]
+    np.testing.assert_allclose(
+        library.stretched(np.ones(5), now), np.broadcast_to(np.array(want)[:, None, None], (5, 6, 3))
+    )
 
 
 def test_combining_is_the_weighted_mean_of_the_members_that_answer():
