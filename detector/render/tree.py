@@ -12,7 +12,10 @@ from typing import TYPE_CHECKING
 
 from detector.errors import ConfigError
 from detector.render.alertmanager import alertmanager_files
+from detector.render.elasticsearch import elasticsearch_files
 from detector.render.grafana import grafana_files
+from detector.render.kibana import kibana_files
+from detector.render.logstash import logstash_files
 from detector.render.prometheus import prometheus_files
 
 if TYPE_CHECKING:
@@ -22,7 +25,14 @@ Files = Mapping[str, str]
 """Texts by their path under the environment's directory, `prometheus/rules/detector.yml`."""
 
 
-PARTS: tuple[Callable[[Catalogue, str], Files], ...] = (prometheus_files, alertmanager_files, grafana_files)
+PARTS: tuple[Callable[[Catalogue, str], Files], ...] = (
+    prometheus_files,
+    alertmanager_files,
+    grafana_files,
+    elasticsearch_files,
+    logstash_files,
+    kibana_files,
+)
 
 
 def render_tree(catalogue: Catalogue, environment: str) -> dict[str, str]:
