@@ -74,7 +74,12 @@ def _ml(random: np.random.Generator, minute: int) -> Iterator[Fields]:
         yield _line("ml-service", pod, "INFO", "ml.serving", f"{model} predicted", **told, **asked)
     if minute % 5 == 0:
         value = float(np.round(np.clip(random.normal(0.945, 0.004), 0, 1), 4))
-        told = {"stream": ACCURACY, "accuracy_value": value, "model_version": version}
+        told = {
+            "stream": ACCURACY,
+            "accuracy_value": value,
+            "model_version": version,
+            "metric_type": "ml_ensemble_accuracy",
+        }
         text = "labelled accuracy of the last predictions"
         yield _line(
             "ml-service", ML_INSTANCES[0], "INFO", "ml.evaluation", text, **told, metric_type="ml_ensemble_accuracy"
