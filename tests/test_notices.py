@@ -1,17 +1,20 @@
-"""The log tells the start of an anomaly and both ends of a predictive alert once, and each accuracy that was measured."""
+"""The log tells the start of an anomaly and both ends of a predictive alert once, and each measured accuracy."""
 
 from __future__ import annotations
 
 import logging
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 
-from detector.catalogue import load_catalogue
+from detector.catalogue import Query, load_catalogue
 from detector.cycle import CycleResult
 from detector.frame import SeriesFrame
 from detector.notices import tell
+from detector.pipeline import Pipeline
+from detector.store import MemoryStore
 from detector.verdict import AlertState, DataState
 
 QUERY = load_catalogue("day_trade").query("ml_ensemble_accuracy")
@@ -55,3 +58,28 @@ def test_what_goes_on_is_not_told_again_and_the_end_is(caplog: pytest.LogCapture
     going_on = replace(cycle(), onsets=frozenset(), fired=frozenset({0}))
     assert set(told(going_on, caplog)) == {"accuracy"}
     assert set(told(replace(going_on, decisions=[AlertState()]), caplog)) == {"accuracy", "predictive_alert_over"}
+
+
+class Kept:
+    """A history that is known beforehand."""
+
+    def __init__(self, frame: SeriesFrame) -> None:
+        self.frame = frame
+
+    def window(self, query: Query, shard: str, end: int) -> SeriesFrame:
+        return self.frame.slice_time(self.frame.start, end)
+
+    def flush(self) -> None: ...
+
+
+def test_a_spike_begins_once_however_many_slots_it_lasts() -> None:
+    times = 1_790_000_040 + 60 * np.arange(-4320, 6)
+    values = 0.95 + 0.002 * np.random.default_rng(1).standard_normal((1, len(times)))
+    values[0, -3:] = 0.6
+    frame = SeriesFrame(values, ({"model": "ensemble"},), start=int(times[0]), step=60)
+    query = QUERY.model_copy(update={"samples": None, "horizons": (3600,), "history": 2 * 86400, "alert": None})
+    catalogue = load_catalogue("day_trade").model_copy(update={"queries": {query.name: query}})
+    pipeline = Pipeline(catalogue, Any, MemoryStore(), history=Kept(frame))  # type: ignore[arg-type]
+    results = [pipeline.run_query(query.name, int(at)) for at in times[-6:]]
+    assert [result.error for result in results] == [None] * 6
+    assert [bool(result.onsets) for result in results] == [False, False, False, True, False, False]

@@ -1,4 +1,4 @@
-"""The way of a log line: Filebeat reads it, Logstash checks it and sends it to its daily index or to the dead letters."""
+"""The way of a log line: Filebeat reads it, Logstash sends it to its daily index or to the dead letters."""
 
 from __future__ import annotations
 
