@@ -1,8 +1,8 @@
 """The log format of the whole platform: which fields a line may have, of what type, and which daily index it goes to.
 
 The worker writes it, the simulator imitates it, and the templates of Elasticsearch, the pipeline of Logstash and the
-data views of Kibana are rendered from it. A field without a value is left out, never null: Elasticsearch treats both alike,
-and an absent one costs nothing. Fields that are not in the table end up under ``extra``.
+data views of Kibana are rendered from it. A field without a value is left out, never null: Elasticsearch treats both
+alike, and an absent one costs nothing. Fields that are not in the table end up under ``extra``.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from detector.catalogue import Query, load_catalogue
 from detector.cycle import CycleResult
 from detector.frame import SeriesFrame
 from detector.notices import tell
-from detector.pipeline import Pipeline
+from detector.pipeline import Worker
 from detector.store import MemoryStore
 from detector.verdict import AlertState, DataState
 
@@ -79,7 +79,7 @@ def test_a_spike_begins_once_however_many_slots_it_lasts() -> None:
     frame = SeriesFrame(values, ({"model": "ensemble"},), start=int(times[0]), step=60)
     query = QUERY.model_copy(update={"samples": None, "horizons": (3600,), "history": 2 * 86400, "alert": None})
     catalogue = load_catalogue("day_trade").model_copy(update={"queries": {query.name: query}})
-    pipeline = Pipeline(catalogue, Any, MemoryStore(), history=Kept(frame))  # type: ignore[arg-type]
+    pipeline = Worker(catalogue, Any, MemoryStore(), history=Kept(frame))  # type: ignore[arg-type]
     results = [pipeline.run_query(query.name, int(at)) for at in times[-6:]]
     assert [result.error for result in results] == [None] * 6
     assert [bool(result.onsets) for result in results] == [False, False, False, True, False, False]
