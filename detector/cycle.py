@@ -41,7 +41,8 @@ class CycleResult:
     ``frame`` is the history the cycle saw, None when it could not be read. For its n series: ``states
     [n]``, ``decisions [n]``, ``now [n]`` the newest point, ``curve [n, Q, cells]``, ``values [n, Q, H]`` at
     the query's horizons, ``probability [n, H]`` and ``time_to [n, Q]`` where the query has an objective, ``scores
-    [n]``; ``quality`` says how earlier forecasts did. ``error`` says why there is no forecast,
+    [n]``; ``onsets`` are the rows where an anomaly began since the slot before, ``fired`` those whose alert was
+    firing then; ``quality`` says how earlier forecasts did. ``error`` says why there is no forecast,
     ``push_error`` why it was not published; ``superseded`` that a later slot had been computed before.
     """
 
@@ -59,6 +60,8 @@ class CycleResult:
     probability: NDArray[np.float64] | None = None
     time_to: NDArray[np.float64] | None = None
     scores: NDArray[np.float64] | None = None
+    onsets: frozenset[int] = frozenset()
+    fired: frozenset[int] = frozenset()
     quality: Quality | None = None
     body: bytes = b""
     error: DetectorError | None = None

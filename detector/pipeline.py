@@ -17,12 +17,22 @@ from numpy.typing import NDArray
 from detector import conventions as names
 from detector.catalogue import Catalogue, Query
 from detector.clock import column_of, slots_to_decide, unit_of
-from detector.cycle import QUANTILES, CycleResult, alert_chance, error_kind, failure_samples, render_samples, samples
+from detector.cycle import (
+    FORECAST,
+    QUANTILES,
+    CycleResult,
+    alert_chance,
+    error_kind,
+    failure_samples,
+    render_samples,
+    samples,
+)
 from detector.errors import DetectorError, SinkError, SourceUnavailable, StateError, TooManySeries
 from detector.fitting import Fittings, MakeForecaster, make_forecaster, select_at_horizons
 from detector.frame import SeriesFrame
 from detector.groups import Groups
 from detector.interfaces import ForecasterLike, HistoryLike, Source
+from detector.notices import tell
 from detector.outcomes import Outcomes
 from detector.scorekeeper import Scorekeeper, Standing
 from detector.showing import show
@@ -120,6 +130,8 @@ class Worker:
             if decided is not None and not result.superseded:
                 self._save(*decided, result)
             self.publish(result)
+            if decided is not None and not result.superseded:
+                tell(result)
             if not result.superseded and result.state_error is None:  # a store that hangs is not waited for again
                 with _kept_in_memory(result, "curves and figures for `detector serve`"):
                     show(self._store, result)
@@ -177,14 +189,17 @@ class Worker:
         with _timed(result, "score"):
             standing = self._scores.standing(query, result.shard, frame, column_of(query, slot))
         result.quality = standing.quality
+        keys = [series_key(labels) for labels in frame.labels]
+        result.fired = frozenset(row for row, key in enumerate(keys) if register.of(key).firing)
+        before = register.slot
         with _timed(result, "forecast"):
             for at in slots_to_decide(query, register.slot, slot)[:-1]:
                 register = self._replay(result, frame, standing, register, at)
-            self._forecast(result, frame, standing)
+            self._forecast(result, frame, standing, before)
         quiet = np.zeros(len(result.states))
         chance = quiet if result.probability is None else alert_chance(query, result.probability)
         register = _decided(query, frame, register, slot, result.states, chance)
-        result.decisions = [register.of(series_key(labels)) for labels in frame.labels]
+        result.decisions = [register.of(key) for key in keys]
         return register, standing
 
     def _frame(self, query: Query, shard: str, slot: int) -> SeriesFrame:
@@ -201,7 +216,7 @@ class Worker:
         there &= newest >= frame.start
         return frame if there.all() else frame.select(there)
 
-    def _forecast(self, result: CycleResult, frame: SeriesFrame, standing: Standing) -> None:
+    def _forecast(self, result: CycleResult, frame: SeriesFrame, standing: Standing, before: int) -> None:
         query = result.query
         result.now = _newest_values(frame)
         if not frame.n:
@@ -211,7 +226,12 @@ class Worker:
         result.forecast = forecaster.forecast()
         result.curve = result.forecast.quantile(list(QUANTILES))
         result.values = select_at_horizons(result.forecast, result.curve, query.horizons)
-        result.scores = forecaster.scores(1, query.detection_direction)[:, -1]
+        since = column_of(query, before) if before >= 0 else column_of(query, result.slot - query.every)
+        back = min(max((column_of(query, result.slot) - since) // query.step, 1), frame.T - 1)
+        scores = forecaster.scores(back + 1, query.detection_direction)
+        result.scores = scores[:, -1]
+        shown = np.array([state in FORECAST for state in result.states])
+        result.onsets = frozenset(np.flatnonzero(shown & (scores[:, -1] >= 1) & ~(scores[:, 0] >= 1)).tolist())
         if query.threshold is not None:
             result.breach = result.forecast.breach(query.threshold, query.breach_above, query.breach.run)
             result.probability = result.breach.probability_within(list(query.horizons))

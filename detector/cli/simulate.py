@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -41,12 +42,17 @@ def command(
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Directory for the blocks: Prometheus' storage path.")] = None,
     truth: Annotated[bool, typer.Option("--truth", help="Print what really happens as JSON.")] = False,
+    logs: Annotated[
+        str | None, typer.Option(help="Write the services' log lines to this file, or - for the terminal; no serving.")
+    ] = None,
+    log_rate: Annotated[float, typer.Option(help="Log lines a second at most.", min=0.01, max=1000)] = 20.0,
     serve: Annotated[
-        bool | None, typer.Option("--serve/--no-serve", help="Serve /metrics. Default: unless --backfill.")
+        bool | None, typer.Option("--serve/--no-serve", help="Serve /metrics. Default: unless --backfill or --logs.")
     ] = None,
 ) -> None:
     """Expose a simulated day-trading platform that can go wrong, live, as a past, or both without a seam."""
     import json
+    import threading
     import time
 
     now = time.time()
@@ -55,8 +61,29 @@ def command(
         typer.echo(json.dumps([one.to_json() for one in platform.truth()], indent=2))
     if backfill is not None:
         _backfill(platform, backfill, out, now)
-    if serve if serve is not None else backfill is None:
+    if serve if serve is not None else backfill is None and logs is None:
+        if logs is not None:
+            threading.Thread(target=_logs, args=(logs, seed, now, log_rate), daemon=True).start()
         _serve(platform, host, port)
+    elif logs is not None:
+        _logs(logs, seed, now, log_rate)
+
+
+def _logs(path: str, seed: int, start: float, per_second: float) -> None:
+    import sys
+
+    from detector.errors import ConfigError
+    from detector.simulate.loglines import write_lines
+
+    try:
+        with contextlib.suppress(KeyboardInterrupt):
+            if path == "-":
+                write_lines(sys.stdout, seed, start, per_second)
+                return
+            with Path(path).open("a", encoding="utf-8") as out:
+                write_lines(out, seed, start, per_second)
+    except OSError as error:
+        raise ConfigError(f"--logs: cannot write {path}: {error.strerror}") from error
 
 
 def _platform(seed: int, clock: str, scenarios: list[str], starts: list[str], now: float) -> Platform:

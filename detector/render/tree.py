@@ -12,7 +12,10 @@ from typing import TYPE_CHECKING
 
 from detector.errors import ConfigError
 from detector.render.alertmanager import alertmanager_files
+from detector.render.elasticsearch import elasticsearch_files
 from detector.render.grafana import grafana_files
+from detector.render.kibana import kibana_files
+from detector.render.logstash import logstash_files
 from detector.render.prometheus import prometheus_files
 from detector.render.reference import reference_files
 
@@ -28,6 +31,9 @@ PARTS: tuple[Callable[[Catalogue, str], Files], ...] = (
     alertmanager_files,
     grafana_files,
     reference_files,
+    elasticsearch_files,
+    logstash_files,
+    kibana_files,
 )
 
 
