@@ -81,9 +81,7 @@ def _ml(random: np.random.Generator, minute: int) -> Iterator[Fields]:
             "metric_type": "ml_ensemble_accuracy",
         }
         text = "labelled accuracy of the last predictions"
-        yield _line(
-            "ml-service", ML_INSTANCES[0], "INFO", "ml.evaluation", text, **told, metric_type="ml_ensemble_accuracy"
-        )
+        yield _line("ml-service", ML_INSTANCES[0], "INFO", "ml.evaluation", text, **told)
 
 
 def _data(random: np.random.Generator, minute: int) -> Iterator[Fields]:
