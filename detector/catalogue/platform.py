@@ -78,6 +78,7 @@ class Service(Part):
     team: Whom = ""
     experts: Whom = ""
     channel: Channel = "alerts"
+    logs: bool = True
     down_alert: DownAlert | None = None
 
 

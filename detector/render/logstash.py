@@ -56,12 +56,13 @@ LOGSTASH = {
 
 def logstash_files(catalogue: Catalogue, environment: str) -> dict[str, str]:
     """What Logstash, Filebeat and the exporter of Logstash's counters read."""
+    logged = tuple(name for name, service in catalogue.services.items() if service.logs)
     pipelines = [{"pipeline.id": "day-trade", "path.config": "/usr/share/logstash/pipeline/day-trade.conf"}]
     return {
-        "logstash/pipeline/day-trade.conf": pipeline(tuple(catalogue.services), catalogue.settings.timezone),
+        "logstash/pipeline/day-trade.conf": pipeline(logged, catalogue.settings.timezone),
         "logstash/pipelines.yml": yaml.safe_dump(pipelines, sort_keys=False),
         "logstash/logstash.yml": yaml.safe_dump(LOGSTASH, sort_keys=False),
-        "filebeat/filebeat.yml": yaml.safe_dump(filebeat(tuple(catalogue.services)), sort_keys=False, width=120),
+        "filebeat/filebeat.yml": yaml.safe_dump(filebeat(logged), sort_keys=False, width=120),
         "json-exporter/logstash.yml": yaml.safe_dump(exporter(), sort_keys=False, width=120),
     }
 
