@@ -12,11 +12,12 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 
-def certificate(directory: Path) -> tuple[Path, Path]:
-    """Make a self-signed certificate for `prom.test` and 127.0.0.1."""
+def certificate(directory: Path, *, address: bool = True) -> tuple[Path, Path]:
+    """Make a self-signed certificate for `prom.test`, and for 127.0.0.1 unless told not to."""
     private = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "prom.test")])
-    hosts = [x509.DNSName("prom.test"), x509.IPAddress(ip_address("127.0.0.1"))]
+    own_address: list[x509.GeneralName] = [x509.IPAddress(ip_address("127.0.0.1"))] if address else []
+    hosts = [x509.DNSName("prom.test"), *own_address]
     now = datetime.now(UTC)
     signed = (
         x509.CertificateBuilder()

@@ -25,4 +25,5 @@ def main() -> None:
     Path(pidfile).write_text(str(process.pid))
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -29,7 +29,7 @@ from tests.receivers import Inbox, catalogue_for, open_inbox
 MINUTE = 1.0
 """Seconds that stand for a minute."""
 SCALE = 60.0
-SLACK = 1.5
+SLACK = 3.0
 """Seconds for the machine itself: a busy one, and Alertmanager's own dispatch."""
 TEAM, ONCALL = "team@day-trade.example", "oncall-devops@day-trade.example"
 EXPERTS = {name: f"{name}-team@day-trade.example" for name in ("ml", "infrastructure", "product")}

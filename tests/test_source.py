@@ -335,7 +335,7 @@ def test_a_password_in_the_url_is_used_and_redacted() -> None:
 def test_tls_verifies_the_server_and_presents_our_certificate(
     prometheus: Callable[..., Prometheus], tmp_path: Path
 ) -> None:
-    ca, key = certificate(tmp_path)
+    ca, key = certificate(tmp_path, address=False)
     with tls_server(ca, key) as url:
         with pytest.raises(SourceUnavailable, match="TLS handshake"):
             source_of(url).instant("up")
