@@ -1,4 +1,4 @@
-"""Fitted forecasters, kept in the process: learned at times that every process agrees on.
+"""Fitted forecasters, kept in the process and in the store: learned at times that every process agrees on.
 
 A forecaster is fitted on data up to its *boundary*, a multiple of the refit period plus a stagger of
 the query's own (so that not all queries are fitted in one cycle), and then given the columns since.
@@ -8,7 +8,10 @@ what it was asked before.
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import hashlib
+import logging
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,17 +20,22 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from detector.errors import StateError
 from detector.frame import LabelKey, SeriesFrame, label_key
 from detector.interfaces import ForecasterLike, ForecastLike
 
 if TYPE_CHECKING:
     from detector.catalogue import Query
+    from detector.store import Store
+
+log = logging.getLogger(__name__)
 
 SPANS_PER_FIT = 8
 """A fit lasts at most for this share of the history it learned from: young series are fitted more often."""
 
 
 MakeForecaster = Callable[["Query"], ForecasterLike]
+RestoreForecaster = Callable[[bytes, NDArray[np.float64]], ForecasterLike]
 
 
 def make_forecaster(query: Query) -> ForecasterLike:
@@ -38,6 +46,13 @@ def make_forecaster(query: Query) -> ForecasterLike:
         ForecasterLike,
         Forecaster(step=query.step, horizon=max(query.horizons), bounds=query.data_range, seed=seed_of(query.name)),
     )
+
+
+def restore_forecaster(data: bytes, values: NDArray[np.float64]) -> ForecasterLike:
+    """A forecaster of :func:`make_forecaster` that was saved without its history. Raises ValueError for other bytes."""
+    from models import Forecaster
+
+    return cast(ForecasterLike, Forecaster.from_bytes(data, values))
 
 
 def select_at_horizons(
@@ -88,13 +103,23 @@ class Fittings:
     Args:
         refit: seconds that a fit lasts.
         make: builds an unfitted forecaster for a query.
+        store: where fits are kept for a restart, and for other processes.
+        restore: builds a forecaster from what was kept; none keeps nothing.
 
     ``refits``: by query, how many series were learned so far. Series that come or go cost nothing but themselves.
     """
 
-    def __init__(self, refit: int, make: MakeForecaster = make_forecaster) -> None:
+    def __init__(
+        self,
+        refit: int,
+        make: MakeForecaster = make_forecaster,
+        store: Store | None = None,
+        restore: RestoreForecaster | None = None,
+    ) -> None:
         self.refit = refit
         self._make = make
+        self._store = store if restore is not None else None
+        self._restore = restore
         self._fitted: dict[tuple[str, str], _Fitted] = {}
         self.refits: dict[str, int] = {}
 
@@ -107,8 +132,12 @@ class Fittings:
         return forecaster
 
     def forget(self, query: str) -> None:
-        """Drop what was learned for a query."""
+        """Drop what was learned for a query, here and in the store."""
         self._fitted = {key: one for key, one in self._fitted.items() if key[0] != query}
+        if self._store is not None:
+            with contextlib.suppress(StateError):
+                for key in self._store.keys(f"fit/{query}/"):
+                    self._store.delete(key)
 
     def _fit(self, query: Query, shard: str, frame: SeriesFrame, boundary: int) -> _Fitted:
         series = tuple(label_key(labels) for labels in frame.labels)
@@ -122,12 +151,33 @@ class Fittings:
         if not past.T:
             values, start = np.full((frame.n, 1), np.nan), boundary
         if known is None or known.columns != values.shape[1]:
-            forecaster = self._learn(query, values, start)
+            forecaster = self._kept_or_learned(query, shard, series, values, start)
         else:
             forecaster = self._follow(query, known, series, values, start)
         fitted = _Fitted(boundary, series, values.shape[1], forecaster)
         self._fitted[query.name, shard] = fitted
         return fitted
+
+    def _kept_or_learned(
+        self, query: Query, shard: str, series: tuple[LabelKey, ...], values: NDArray[np.float64], start: int
+    ) -> ForecasterLike:
+        """What another process, or this one before a restart, has learned from the same values; or learned now."""
+        if self._store is None or self._restore is None:
+            return self._learn(query, values, start)
+        key, mark = f"fit/{query.name}/{shard}", _mark(query, series, values, start)
+        fields = {"query": query.name, "shard": shard}
+        try:
+            kept = self._store.load(key)
+            if kept is not None and kept.startswith(mark):
+                return self._restore(kept[len(mark) :], values)
+        except (StateError, ValueError) as error:
+            log.warning("what was learned before is unusable, learning anew: %s", error, extra=fields)
+        forecaster = self._learn(query, values, start)
+        try:
+            self._store.save(key, mark + forecaster.to_bytes(values=False))
+        except StateError as error:
+            log.warning("what was learned cannot be kept: %s", error, extra=fields)
+        return forecaster
 
     def _learn(self, query: Query, values: NDArray[np.float64], start: int) -> ForecasterLike:
         forecaster = self._make(query)
@@ -150,6 +200,12 @@ class Fittings:
         together = forecaster.beside(self._learn(query, values[new], start))
         at = [*(i for i in range(len(series)) if series[i] in of_known), *new]  # where each row belongs
         return together.select(np.argsort(at).tolist())
+
+
+def _mark(query: Query, series: tuple[LabelKey, ...], values: NDArray[np.float64], start: int) -> bytes:
+    """What a fit depends on, in 32 bytes: its series, their values and times, and how far and within what to look."""
+    said = repr((query.step, query.horizons, query.data_range, series, values.shape, start))
+    return hashlib.sha256(said.encode() + np.ascontiguousarray(values).tobytes()).digest()
 
 
 def _first_point(frame: SeriesFrame) -> int:

@@ -88,6 +88,10 @@ class ForecasterLike(Protocol):
         """A forecaster of these series and then those of ``other``; nothing is learned again."""
         ...
 
+    def to_bytes(self, values: bool = True) -> bytes:
+        """What is needed to go on in another process; without ``values``, beside the history it was fitted on."""
+        ...
+
     def forecast(self) -> ForecastLike:
         """Forecast from the last column."""
         ...

@@ -28,7 +28,7 @@ from detector.cycle import (
     samples,
 )
 from detector.errors import DetectorError, SinkError, SourceUnavailable, StateError, TooManySeries
-from detector.fitting import Fittings, MakeForecaster, make_forecaster, select_at_horizons
+from detector.fitting import Fittings, MakeForecaster, make_forecaster, restore_forecaster, select_at_horizons
 from detector.frame import SeriesFrame
 from detector.groups import Groups
 from detector.interfaces import ForecasterLike, HistoryLike, Source
@@ -86,7 +86,8 @@ class Worker:
         self._outcomes = Outcomes(history)
         self._store = store
         self.sinks = list(sinks)
-        self._fittings = Fittings(catalogue.settings.refit, forecaster)
+        restore = restore_forecaster if forecaster is make_forecaster else None
+        self._fittings = Fittings(catalogue.settings.refit, forecaster, store, restore)
         self._scores = Scorekeeper(store)
         self._groups = Groups(store, catalogue)
         self._registers: dict[str, bytes] = {}

@@ -67,6 +67,11 @@ class Scores:
             np.concatenate([self.kind, later.kind], axis=1)[:, first:],
         )
 
+    def newest(self, keep: int) -> Scores:
+        """The newest ``keep`` columns of them."""
+        first = max(0, self.above.shape[1] - keep)
+        return Scores(self.above[:, first:], self.below[:, first:], self.kind[:, first:])
+
     def select(self, rows: NDArray[np.int64]) -> Scores:
         """The same of some of the series."""
         return Scores(self.above[rows], self.below[rows], self.kind[rows])

@@ -171,7 +171,7 @@ class Forecaster:
         if self._scores is None:
             return np.where(np.isfinite(self._values[:, self._values.shape[1] - last :]), 0.0, np.nan)
         found = self._scores.read(direction)
-        return found[:, found.shape[1] - last :]
+        return found[:, max(0, found.shape[1] - last) :]
 
     def select(self, rows: ArrayLike) -> Forecaster:
         """A forecaster of some of the series, ``rows [r]`` in that order, without learning anything again.
@@ -218,7 +218,8 @@ class Forecaster:
     def to_bytes(self, values: bool = True) -> bytes:
         """Everything that is needed to go on elsewhere, to the last bit: an npz file without objects.
 
-        Without ``values`` it is smaller, and the history that it stands on must be given to :meth:`from_bytes`.
+        Without ``values`` it is smaller: the history that it stands on must be given to :meth:`from_bytes`, and only
+        the newest scores are there.
         """
         return to_bytes(self, values)
 

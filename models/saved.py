@@ -29,12 +29,15 @@ if TYPE_CHECKING:
 Arrays = dict[str, NDArray[Any]]
 
 FORMAT, VERSION = "detector-forecaster", 1
+NEWEST = 288  # scores that are kept without the history
 LIBRARY = ("residuals", "donor", "deviation", "origins", "ends", "restless", "volatile")
 REFERENCE = ("low", "high", "noise", "inflation", "bar", "onsets")
 
 
 def to_bytes(f: Forecaster, values: bool = True) -> bytes:
-    """The forecaster ``f``; without ``values``, the history that it stands on must be given back with the bytes."""
+    """The forecaster ``f``; without ``values``, the history that it stands on must be given back with the bytes, and of
+    the scores only the newest are there.
+    """
     header: dict[str, Any] = {
         "format": FORMAT,
         "version": VERSION,
@@ -58,7 +61,8 @@ def to_bytes(f: Forecaster, values: bool = True) -> bytes:
         arrays |= _under(f"block/{b}", _block_arrays(block, moved))
     if f._scorer is not None and f._scores is not None:
         arrays |= _under("scorer", f._scorer.to_arrays())
-        arrays |= {"above": f._scores.above, "below": f._scores.below, "kind": f._scores.kind}
+        scores = f._scores if values else f._scores.newest(NEWEST)
+        arrays |= {"above": scores.above, "below": scores.below, "kind": scores.kind}
     text = np.frombuffer(json.dumps(header).encode(), np.uint8)
     buffer = io.BytesIO()
     np.savez(buffer, allow_pickle=False, header=text, **arrays)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from detector.catalogue import Query
-from detector.fitting import Fittings, fit_boundary
+from detector.fitting import Fittings, fit_boundary, restore_forecaster
 from detector.frame import SeriesFrame
+from detector.store import FileStore, Store
 from models.synthetic import ar_noise
 
 STEP = 300
@@ -54,6 +57,62 @@ def test_series_that_come_or_go_cost_nothing_but_themselves_and_change_no_answer
     for got, want in zip(answers(kept, after), answers(fresh, after), strict=True):
         np.testing.assert_array_equal(got, want)
     assert kept.refits == {"cpu": len(before) + learned}
+
+
+def keeping(store: Store) -> Fittings:
+    return Fittings(3600, store=store, restore=restore_forecaster)
+
+
+def test_after_a_restart_nothing_is_learned_again_and_no_answer_changes(tmp_path: Path) -> None:
+    store = FileStore(tmp_path)
+    before, after = keeping(store), keeping(store)
+    want = answers(before, "abc")
+    for got, wanted in zip(answers(after, "abc"), want, strict=True):
+        np.testing.assert_array_equal(got, wanted)
+    assert (before.refits, after.refits) == ({"cpu": 3}, {})
+
+
+@pytest.mark.parametrize("change", ["other series", "other values", "damaged", "another version"])
+def test_what_does_not_fit_is_learned_anew_and_told_where_it_is_damaged(
+    change: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = FileStore(tmp_path)
+    answers(keeping(store), "abc")
+    [key] = store.keys("fit/")
+    kept = store.load(key)
+    assert kept is not None
+    names = "abd" if change == "other series" else "abc"
+    frame = frame_of(names)
+    if change == "other values":
+        frame.values[0, 5] += 1
+    elif change == "damaged":
+        path = next(tmp_path.rglob("*.state"))
+        path.write_bytes(path.read_bytes()[:-100])
+    elif change == "another version":
+        store.save(key, kept[:32] + b"what an older worker kept")
+    fittings = keeping(store)
+    fittings.at(QUERY, "0", frame, NOW)
+    assert fittings.refits == {"cpu": 3}
+    assert ("learning anew" in caplog.text) == (change in ("damaged", "another version"))
+    again = keeping(store)
+    again.at(QUERY, "0", frame, NOW)
+    assert again.refits == {}
+
+
+def test_a_query_that_is_forgotten_is_learned_anew(tmp_path: Path) -> None:
+    store = FileStore(tmp_path)
+    fittings = keeping(store)
+    answers(fittings, "ab")
+    fittings.forget("cpu")
+    assert store.keys("fit/") == []
+    answers(fittings, "ab")
+    assert fittings.refits == {"cpu": 4}
+
+
+def test_a_store_that_takes_nothing_stops_no_forecast(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "file").write_text("")
+    answers(keeping(FileStore(tmp_path / "file" / "no")), "ab")
+    assert "cannot be kept" in caplog.text
 
 
 def test_a_new_boundary_is_learned_anew_with_all_series() -> None:

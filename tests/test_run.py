@@ -96,7 +96,8 @@ def test_once_publishes_shows_a_table_and_leaves_with_0(
 ) -> None:
     path = write_catalogue(tmp_path, {"daily": DAILY, "alerting": FULL}, server.url, pushgateway.url)
     done = detector("run", "--catalogue", str(path), "--once")
-    assert (done.returncode, done.stderr) == (0, "")
+    assert done.returncode == 0
+    assert [json.loads(line)["message"] for line in done.stderr.splitlines()] == ["predictive_alert"]
     assert "daily" in done.stdout
     assert "ALERT" in done.stdout
     text = pushed(pushgateway)

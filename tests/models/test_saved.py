@@ -29,7 +29,7 @@ def platform() -> np.ndarray:
 def answers(f: Forecaster) -> list[np.ndarray]:
     fc = f.forecast()
     odds = fc.breach(65.0, run=3), fc.breach(40.0, above=False)
-    return [fc.paths, *(o.chance for o in odds), f.scores(T), f.scores(3, "below_expected"), f.state]
+    return [fc.paths, *(o.chance for o in odds), f.scores(288), f.scores(3, "below_expected"), f.state]
 
 
 def same(one: Forecaster, two: Forecaster) -> None:
