@@ -186,6 +186,14 @@ def test_an_http_action_calls_the_filled_in_path_with_its_credentials(webhook: W
     assert json.loads(body) == {"name": "ml-service"}
 
 
+def test_calls_that_differ_only_in_their_body_are_two_actions(webhook: Webhook) -> None:
+    call = {"url": webhook.url + "restart", "body": '{"name": "{service}"}'}
+    recoverer = Recoverer(recovery({"alert": "MLServiceDown", "http": call}), MemoryStore(), Counts())
+    assert handle(recoverer, down("a"), down("b"), down("a", instance="x")) == ["started", "started", "same"]
+    assert handle(recoverer, down("a")) == ["cooling_down"]
+    assert sorted(json.loads(body)["name"] for _, _, body in webhook.posts) == ["a", "b"]
+
+
 @pytest.mark.parametrize(
     ("action", "said"),
     [

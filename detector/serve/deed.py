@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import shlex
 import signal
@@ -27,12 +28,20 @@ class DeedError(Exception):
 
 @dataclass(frozen=True)
 class Deed:
-    """What is done, and how long it may take; ``text`` names it, the same for the same deed."""
+    """What is done, and how long it may take; ``text`` names it in the log, ``key`` tells it from every other."""
 
     text: str
     timeout: int
     command: tuple[str, ...] = ()
     call: Call | None = None
+
+    @property
+    def key(self) -> str:
+        """The same for the same deed alone: two calls may differ in nothing but their body, which is not logged."""
+        if self.call is None:
+            return self.text
+        told = hashlib.sha256("\n".join((self.call.method, self.call.url, self.call.body)).encode())
+        return f"{self.text} {told.hexdigest()[:16]}"
 
     @classmethod
     def of(cls, action: Action, fill: Callable[[str], str]) -> Self:

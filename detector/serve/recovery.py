@@ -87,10 +87,10 @@ class Recoverer:
         except RefusedError as error:
             self._tell(alert, None, "refused", reason=str(error))
             return "refused", None
-        if deed.text in seen:
+        if deed.key in seen:
             return "same", deed
-        seen.add(deed.text)
-        outcome = self._claim(deed.text, action.cooldown)
+        seen.add(deed.key)
+        outcome = self._claim(deed.key, action.cooldown)
         if outcome == "started" and self.settings.dry_run:
             outcome = "dry_run"
         self._tell(alert, deed, outcome)
