@@ -13,6 +13,7 @@ import yaml
 from detector.catalogue import Catalogue, load_catalogue, parse_catalogue
 from detector.catalogue.load import built_in_text
 from detector.render.alertmanager import render_alertmanager
+from detector.render.prometheus import render_prometheus
 from detector.render.rules import render_rules
 from detector.render.tree import render_tree
 from detector.servers import find_program, wait_until
@@ -129,6 +130,14 @@ def test_the_servers_own_tools_accept_both_environments(environment: str) -> Non
             [find_program(program), *arguments], cwd=place, capture_output=True, text=True, timeout=60
         )
         assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_prometheus_takes_an_environment_that_scrapes_more_often_than_a_scrape_may_last(tmp_path: Path) -> None:
+    text = "queries: {up: {expr: up, unit: count}}\nenvironments: {lab: {prometheus: {scrape_interval: 5s}}}"
+    (tmp_path / "prometheus.yml").write_text(render_prometheus(parse_catalogue(text, "mine.yaml"), "lab"))
+    command = [find_program("promtool"), "check", "config", "--syntax-only", "prometheus.yml"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_each_environment_has_its_own_times_and_only_these() -> None:

@@ -12,6 +12,8 @@ from detector.render.rules import render_rules
 from detector.render.worker_alerts import ALERTMANAGER_JOB, PROMETHEUS_JOB, PUSHGATEWAY_JOB
 
 SERVE_JOB = "detector-serve"
+SCRAPE_TIMEOUT = 10
+"""Seconds; Prometheus takes none that is longer than the interval."""
 TOKEN = {"type": "Bearer", "credentials_file": "/etc/prometheus/secrets/detector-token"}
 """Who asks `detector serve` shows the token it was given."""
 FLAGS = """\
@@ -36,12 +38,13 @@ def prometheus_files(catalogue: Catalogue, environment: str) -> dict[str, str]:
 
 def render_prometheus(catalogue: Catalogue, environment: str) -> str:
     """The configuration: every service, the worker through its Pushgateway, and the alert path itself."""
-    interval = format_duration(catalogue.environments[environment].prometheus.scrape_interval)
+    seconds = catalogue.environments[environment].prometheus.scrape_interval
+    interval = format_duration(seconds)
     hosts = catalogue.hosts
     document = {
         "global": {
             "scrape_interval": interval,
-            "scrape_timeout": "10s",
+            "scrape_timeout": format_duration(min(SCRAPE_TIMEOUT, seconds)),
             "evaluation_interval": interval,
             "external_labels": {"environment": environment},
         },
