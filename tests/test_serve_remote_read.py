@@ -182,6 +182,7 @@ def test_more_series_or_bytes_than_allowed_are_refused_before_they_are_made() ->
     with pytest.raises(BadRequestError, match="at most 5000 bytes of samples"):
         answer(request_of(SLOT, SLOT + 9999, *ALL), many, SLOT, Limits(1000, 5000))
     assert answer(request_of(SLOT, SLOT + 60, *ALL), many, SLOT, Limits(1000, 5000))
+    assert many[0].most_points(SLOT + 9999, SLOT) == 0  # a range that ends before it begins earns no credit
 
 
 @given(st.binary(max_size=60))

@@ -90,7 +90,7 @@ class Sheet:
 
     def most_points(self, start: int, end: int) -> int:
         """As many points as a curve may have from ``start`` to ``end`` (unix seconds), or a few more."""
-        if not len(self._times):
+        if not len(self._times) or start > end:
             return 0
         first, last = np.searchsorted(self._times, (start, end + 1))
         span = min(end, int(self._times[-1])) - max(start, int(self._times[0]))
