@@ -212,6 +212,64 @@ def test_the_alert_on_the_metric_itself_fires_at_its_own_level_and_carries_the_q
     promtool(tmp_path, render_rules(load_catalogue("day_trade")), cases)
 
 
+def test_a_while_without_traffic_is_no_verdict_and_does_not_hide_what_is_bad_later(tmp_path: Path) -> None:
+    quiet, busy = "0x20 ", "100+100x60"  # nobody asks for 20 minutes, then all answers are late
+    series = [
+        {"series": "ml_prediction_duration_count", "values": quiet + busy},
+        {"series": "ml_prediction_duration_bucket{le='0.1'}", "values": "0x80"},
+    ]
+    catalogue = load_catalogue("day_trade")
+    threshold = catalogue.query("ml_prediction_duration").threshold
+    series[1]["series"] = f"ml_prediction_duration_bucket{{le='{threshold!r}'}}"
+    looks = [
+        {"expr": "slo:sli_error:ratio{slo='latency'}", "eval_time": "15m", "exp_samples": []},
+        {
+            "expr": "group(ALERTS{alertname='LatencyBudgetBurn', alertstate='firing', level=''})",
+            "eval_time": "75m",
+            "exp_samples": [{"labels": "{}", "value": 1}],
+        },
+    ]
+    found = {"name": "quiet", "interval": "1m", "input_series": series, "promql_expr_test": looks}
+    promtool(tmp_path, render_rules(catalogue), [found])
+
+
+def test_a_service_whose_exporter_does_not_answer_is_down_though_it_has_a_sign_of_life_of_its_own(
+    tmp_path: Path,
+) -> None:
+    labels = "job='log-pipeline', instance='logstash', service='log-pipeline'"
+    series = [
+        {"series": f"up{{{labels}}}", "values": "1x5 0x30"},
+        {"series": f"logstash_node_pipeline_events_out_total{{{labels}}}", "values": "0+60x5 stale"},
+    ]
+    asked = "count(ALERTS{alertname='LogCollectionStopped', alertstate='firing'})"
+    looks = [{"expr": asked, "eval_time": "20m", "exp_samples": [{"labels": "{}", "value": 1}]}]
+    found = {"name": "gone", "interval": "1m", "input_series": series, "promql_expr_test": looks}
+    promtool(tmp_path, render_rules(load_catalogue("day_trade")), [found])
+
+
+def test_an_escalated_prediction_is_judged_once(tmp_path: Path) -> None:
+    catalogue = load_catalogue("day_trade")
+    query = next(one for one in catalogue.queries.values() if one.alert and one.threshold_alert)
+    assert query.alert and query.threshold_alert
+
+    def firing(alert: str, kind: str, instance: str, **labels: str) -> dict[str, str]:
+        told = {"alertname": alert, "alertstate": "firing", "kind": kind, "for": query.name, "instance": instance}
+        matchers = ",".join(names.matcher(name, value) for name, value in (told | labels).items())
+        return {"series": f"ALERTS{{{matchers}}}", "values": "1x60"}
+
+    series = [
+        firing(query.alert.name, "prediction", "true"),
+        firing(query.threshold_alert.name, "threshold", "true"),
+        *(firing(query.alert.name, "prediction", "false", **at) for at in ({}, {"level": "L2"}, {"level": "L3"})),
+    ]
+    hours = query.alert_horizon // 3600 + 1
+    asked = "slo:sli_error:ratio{slo='alert_precision'}"
+    expected = [{"labels": "slo:sli_error:ratio{slo='alert_precision', service='detector'}", "value": 0.5}]
+    looks = [{"expr": asked, "eval_time": f"{hours}h", "exp_samples": expected}]
+    found = {"name": "once", "interval": "1h", "input_series": series, "promql_expr_test": looks}
+    promtool(tmp_path, render_rules(catalogue), [found])
+
+
 def test_the_watchdog_always_fires(tmp_path: Path) -> None:
     labels = {"exp_labels": {"severity": "none", "service": "detector", "channel": "alerts", "kind": "watchdog"}}
     rules = render_rules(parse_catalogue("queries: {up: {expr: up, unit: count}}", "mine.yaml"))

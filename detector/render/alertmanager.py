@@ -15,9 +15,8 @@ from detector.catalogue.schema import Catalogue
 from detector.errors import ConfigError
 from detector.render.document import dump, scaled_duration
 from detector.render.inhibitions import inhibit_rules
-from detector.render.labels import KIND, WATCHDOG
+from detector.render.labels import KIND, LEVEL, WATCHDOG
 from detector.render.receivers import DEAD_MANS_SWITCH, ESCALATION, MESSAGES, RECOVERY, receivers
-from detector.render.rules import LEVEL
 
 GROUP_BY = ["alertname", "service", names.FOR, "instance"]
 EVERY_LABEL = ["..."]

@@ -28,6 +28,8 @@ OF_THE_ALERT = frozenset({"alertname", "severity", "team", "channel", "kind"})
 
 KIND = "kind"
 """The label by which Alertmanager tells what an alert is about."""
+LEVEL = "level"
+"""The label of an alert that was escalated; the first one has none, so that a silence on it covers all of them."""
 PREDICTION, THRESHOLD = "prediction", "threshold"
 AVAILABILITY, EVENT, OBJECTIVE, WORKER, WATCHDOG = "availability", "event", "objective", "worker", "watchdog"
 

@@ -12,7 +12,7 @@ from typing import Any
 from detector import conventions as names
 from detector.catalogue.durations import format_duration
 from detector.catalogue.schema import Catalogue, ServiceLevelObjective
-from detector.render.labels import KIND, OBJECTIVE, PREDICTION, THRESHOLD, alert_labels, series_labels
+from detector.render.labels import KIND, LEVEL, OBJECTIVE, PREDICTION, THRESHOLD, alert_labels, series_labels
 from detector.render.phrases import sentence
 
 SLO = "slo"
@@ -34,7 +34,8 @@ def recording_rules(catalogue: Catalogue, name: str) -> list[Rule]:
     this = f"{{{names.matcher(SLO, name)}}}"
     budget = f"slo:error_budget:ratio{this}"
     rules = {
-        "slo:sli_error:ratio": bad_now(catalogue, name),
+        # Without traffic a share is NaN: a mean over days that holds one would be NaN too, and no alert fire on it.
+        "slo:sli_error:ratio": f"(\n{bad_now(catalogue, name)}\n) > -1",
         **{f"slo:sli_error:ratio_rate{w}": f"avg_over_time(slo:sli_error:ratio{this}[{w}])" for w in WINDOWS},
         "slo:objective:ratio": f"vector({slo.objective!r})",
         "slo:error_budget:ratio": f"vector(1 - {slo.objective!r})",
@@ -83,7 +84,9 @@ def _false_predictions(catalogue: Catalogue) -> str:
     judged, false = [], []
     for seconds, alerts in by_horizon.items():
         span = format_duration(seconds)
-        these = f'ALERTS{{alertstate="firing", {KIND}="{PREDICTION}", alertname=~"{"|".join(alerts)}"}} offset {span}'
+        # Level "": an alert that was escalated is the same prediction again.
+        which = f'{KIND}="{PREDICTION}", {LEVEL}="", alertname=~"{"|".join(alerts)}"'
+        these = f'ALERTS{{alertstate="firing", {which}}} offset {span}'
         true = f'max_over_time(ALERTS{{alertstate="firing", {KIND}="{THRESHOLD}"}}[{span}])'
         judged.append(these)
         false.append(f"({these} unless on ({same}) {true})")

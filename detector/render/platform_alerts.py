@@ -18,10 +18,12 @@ def down_rule(name: str, service: Service) -> dict[str, Any]:
     if service.down_alert is None:
         raise ValueError(f"service {name!r} has no alert on its being down")
     of_job = f"up{{{names.matcher('job', name)}}}"
-    up = service.down_alert.up or of_job
+    up = service.down_alert.up
+    # A sign of life of its own is missing, not 0, where it cannot be scraped.
+    own = f"(\n  {up}\n) == 0\nor on (job, instance)\n" if up else ""
     return {
         "alert": service.down_alert.name,
-        "expr": f"(\n  {up}\n) == 0\nor\nabsent({of_job})",
+        "expr": f"{own}{of_job} == 0\nor\nabsent({of_job})",
         "for": service.down_alert.for_,
         "labels": alert_labels(service, service.down_alert.severity, AVAILABILITY, name),
         "annotations": {

@@ -15,7 +15,7 @@ from detector import conventions as names
 from detector.catalogue.durations import format_duration
 from detector.catalogue.schema import Catalogue, Query
 from detector.render.document import dump, scaled_duration
-from detector.render.labels import KIND, PREDICTION, THRESHOLD, WATCHDOG, alert_labels
+from detector.render.labels import KIND, LEVEL, PREDICTION, THRESHOLD, WATCHDOG, alert_labels
 from detector.render.objectives import burn_rules, month_rules, recording_rules
 from detector.render.phrases import sentence, subject, value_template, with_unit
 from detector.render.platform_alerts import down_rule, event_rule
@@ -24,8 +24,6 @@ from detector.verdict import VALID_SLOTS
 
 __all__ = ["KIND", "PREDICTION", "THRESHOLD", "prediction_rule", "render_rules", "threshold_rule", "watchdog_rule"]
 
-LEVEL = "level"
-"""The label of an alert that was escalated; the first one has none, so that a silence on it covers all of them."""
 SHARED_RUNBOOKS = {PREDICTION: "PredictedBreach", "objective": "BudgetBurn"}
 """Kinds of alert whose runbook is one for all; any other has its own, under its name."""
 _MONTH_INTERVAL = 300
