@@ -21,7 +21,8 @@ from models.grid import MINUTE, Grid
 from models.library import PathLibrary, build_library
 from models.origins import choose_origins
 from models.panel import Float, Index, Panel, clip_spikes, coarsen, fill, lengths_table, make_panel, row_centre
-from models.ramp import Ramp, RampReference, find_ramps, fit_reference, ramp_paths, shapes_of
+from models.ramp import Ramp, find_ramps, ramp_paths
+from models.ramp_reference import RampReference, fit_reference, shapes_of
 from models.restless import deviations, restlessness, volatility
 from models.seasons import find_seasons
 from models.trend import NEWEST, find_trends, profile_without_trends
@@ -139,7 +140,7 @@ def fit_block(values: Float, terms: Terms, about: About) -> tuple[Block, Now]:
     target = origins[:, :, None] + terms.near.ends
     for ramp in ramps:
         if ramp.lasts is None:
-            residual[ramp.row, target[ramp.row] > terms.fitted - ramp.onset / terms.step] = np.nan
+            residual[ramp.row, target[ramp.row] > terms.fitted - (ramp.began or ramp.onset) / terms.step] = np.nan
     deviation = deviations(made[1])
     unrest = restlessness(deviation), volatility(deviation)
     before, volatile = (np.take_along_axis(a, np.maximum(origins - 1, 0), axis=1) for a in unrest)
