@@ -147,10 +147,14 @@ def _ramp_in(e: _Evidence, row: int, panel: Panel, tooth: Tooth | None = None) -
     support[1:, _too_young(e.onsets, panel)] = -np.inf
     if tooth is not None:
         support[:, -1] += np.log(AT_RESET)
-    best = _best_candidate(e.d, e.shapes, e.slope, support, e.ratio, e.onsets, e.noise)
+    slope, error = e.slope, e.noise / np.sqrt(e.spread)
+    # What the tooth before the reset foretold needs no other proof that it goes on.
+    foretold = np.zeros(slope.shape, np.bool_)
+    if tooth is not None:
+        foretold[0] = tooth.agrees(slope[0], error[0])
+    best = _best_candidate(e, support, foretold)
     if best is None:
         return None
-    slope, error = e.slope, e.noise / np.sqrt(e.spread)
     if tooth is not None and best[0] == 0:
         slope, error = slope.copy(), error.copy()
         slope[0], error[0] = tooth.agreed(slope[0], error[0])
@@ -182,19 +186,18 @@ def ramp_paths(ramp: Ramp, shapes: Float, offsets: Float, K: int, seed: int) -> 
     return np.where((member < ramp.weight)[:, None], path, np.nan)
 
 
-def _best_candidate(
-    d: Float, shapes: Float, slope: Float, support: Float, ratio: Float, onsets: Index, noise: float
-) -> tuple[int, int] | None:
-    """The likeliest (shape, onset) over its bar that looks like a ramp; arrays of one series, ``[B, W]``."""
-    ranked = np.argsort(np.where(ratio > 1, -support, np.inf), axis=None)[:CANDIDATES]
+def _best_candidate(e: _Evidence, support: Float, foretold: NDArray[np.bool_]) -> tuple[int, int] | None:
+    """The likeliest (shape, onset) over its bar that looks like a ramp and was ``foretold [B, W]`` or foretells."""
+    ranked = np.argsort(np.where(e.ratio > 1, -support, np.inf), axis=None)[:CANDIDATES]
     for flat in ranked:
-        b, w = divmod(int(flat), len(onsets))
-        if ratio[b, w] <= 1:
+        b, w = divmod(int(flat), len(e.onsets))
+        if e.ratio[b, w] <= 1:
             return None
-        length = int(onsets[w])
-        line = slope[b, w] * (np.arange(length) + 0.5) * shapes[b, -length:]
+        length = int(e.onsets[w])
+        d, shape = e.d[-length:], e.shapes[b, -length:]
+        line = e.slope[b, w] * (np.arange(length) + 0.5) * shape
         limit = FORETOLD if b == 0 else FORETOLD_SHAPED
-        if looks_like(d[-length:], line, noise, b == 0) and foretells(d[-length:], shapes[b, -length:], limit):
+        if looks_like(d, line, e.noise, b == 0) and (foretold[b, w] or foretells(d, shape, limit)):
             return b, w
     return None
 

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 Float = NDArray[np.float64]
 Index = NDArray[np.int64]
 
-TO_RAMP = 20.0  # log likelihood by which two teeth must explain more than one ramp does
-HEIGHT = 4.0  # standard deviations of a cell that the tooth before the reset must have reached
+TO_RAMP = 10.0  # log likelihood by which two teeth must explain more than one ramp does
+HEIGHT = 2.0  # standard deviations of a cell that the tooth before the reset must have reached
 ABRUPT, WITHIN = 0.5, 6  # of that height, which the level must have lost within so many cells
 REPEATS = 0.1  # standard deviation of a tooth's slope from the one before it, of that slope
 AGREES = 2.5  # standard errors within which two teeth have one slope
@@ -36,10 +36,15 @@ class Tooth:
     slope: float
     error: float
 
+    def agrees(self, slope: Float, error: Float) -> NDArray[np.bool_]:
+        """Whether slopes since the reset, with their errors, are this tooth's as far as one can tell."""
+        own = np.hypot(self.error, REPEATS * self.slope)
+        return np.asarray(np.abs(slope - self.slope) < AGREES * np.hypot(own, error))
+
     def agreed(self, slope: Float, error: Float) -> tuple[Float, Float]:
         """Slopes and errors of ramps since the reset, with what this tooth tells of those that it agrees with."""
         own = np.hypot(self.error, REPEATS * self.slope)
-        agrees = np.abs(slope - self.slope) < AGREES * np.hypot(own, error)
+        agrees = self.agrees(slope, error)
         both = 1 / (1 / own**2 + 1 / error**2)
         return (
             np.where(agrees, both * (self.slope / own**2 + slope / error**2), slope),
