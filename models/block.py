@@ -140,14 +140,14 @@ def fit_block(values: Float, terms: Terms, about: About) -> tuple[Block, Now]:
     target = origins[:, :, None] + terms.near.ends
     for ramp in ramps:
         if ramp.lasts is None:
-            residual[ramp.row, target[ramp.row] > terms.fitted - (ramp.began or ramp.onset) / terms.step] = np.nan
+            residual[ramp.row, target[ramp.row] > terms.fitted - ramp.began / terms.step] = np.nan
     deviation = deviations(made[1])
     unrest = restlessness(deviation), volatility(deviation)
     before, volatile = (np.take_along_axis(a, np.maximum(origins - 1, 0), axis=1) for a in unrest)
     library = build_library(residual, deviation, origins, terms.near.ends, about.history, before, volatile, terms.seed)
     past = _examples(values, about, library, np.concatenate(centres, 2))
     block = Block(terms, about, tuple(combinations), library, reference, past)
-    return block, look(block, values, made, ramp_panel, ramps, (unrest[0][:, -1], unrest[1][:, -1]))
+    return block, look(block, values, made, ramp_panel, ramps, unrest)
 
 
 def look(
@@ -171,21 +171,24 @@ def look(
     )
     if unrest is None:
         deviation = deviations(made[1])
-        unrest = restlessness(deviation)[:, -1], volatility(deviation)[:, -1]
-    restless, volatile = (a.copy() for a in unrest)
+        unrest = restlessness(deviation), volatility(deviation)
     if ramp_panel is None:
         ramp_panel = _ramp_panel(values, terms, b.about, made)
     if ramps is None:
         ramps = _believed(ramp_panel, b.reference, made[1].windows)
+    lately, volatile = (a[:, -1].copy() for a in unrest)
     if not ramps:
-        return Now(base, restless, volatile)
+        return Now(base, lately, volatile)
+    for ramp in ramps:
+        if ramp.lasts is None:  # what deviates is the ramp, which the paths follow
+            lately[ramp.row] = unrest[0][ramp.row, max(0, values.shape[1] - 1 - int(ramp.began // terms.step))]
     rows = [r.row for r in ramps]
     cells = int(np.ceil(terms.near.ends[-1] * terms.step / ramp_panel.step))
     profile = profile_without_trends(ramp_panel, ramps, ramp_panel.T, ramp_panel.T + cells)
     profile = profile[:, np.clip((terms.middles / ramp_panel.step).astype(np.int64), 0, cells - 1)]
     normal = np.zeros((2, len(rows))) if b.reference is None else (b.reference.low[rows], b.reference.high[rows])
     shapes = shapes_of(profile, *normal)
-    return Now(base, restless, volatile, ramps, profile, shapes)
+    return Now(base, lately, volatile, ramps, profile, shapes)
 
 
 def paths_of(b: Block, values: Float, now: Now) -> tuple[Array32, NDArray[np.bool_]]:

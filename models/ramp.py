@@ -51,8 +51,8 @@ PERSISTS_AGES = 4.0
 class Ramp:
     """A ramp under way in series ``row``: ``weight`` 0..1 is our belief in it; ``odds [C]`` (sum 1), ``slope``,
     ``slope_error`` (units per second), ``age`` (seconds) and ``shape`` (index into SHAPES) of its C versions;
-    ``lasts [C]`` seconds where known better than by its age; ``level_error``: of where the series is now; ``began``:
-    seconds since the first of several teeth.
+    ``lasts [C]`` seconds where known better than by its age; ``level_error``: of where the series is now; ``teeth``:
+    seconds since the tooth before the last reset began, 0 without one.
     """
 
     row: int
@@ -64,12 +64,12 @@ class Ramp:
     shape: Index
     lasts: Float | None = None
     level_error: float = 0.0
-    began: float | None = None
+    teeth: float = 0.0
 
     @property
-    def onset(self) -> float:
-        """The likeliest age in seconds."""
-        return float(self.age[self.odds.argmax()])
+    def began(self) -> float:
+        """How many seconds ago it began, all its teeth included: the likeliest."""
+        return max(float(self.age[self.odds.argmax()]), self.teeth)
 
 
 @dataclass(frozen=True)
@@ -162,8 +162,8 @@ def _ramp_in(e: _Evidence, row: int, panel: Panel, tooth: Tooth | None = None) -
     ended_rival = ended_gain(e.d, e.onsets) / (2 * e.noise**2) - np.log(RAMP_TO_ENDED)
     not_a_step = float(expit(support[best] - np.logaddexp(step_rival, ended_rival)))
     ramp = _versions(row, best, support, slope, error, e.ratio, e.onsets, panel.step)
-    began = None if tooth is None else float(tooth.onset * panel.step)
-    return replace(ramp, weight=ramp.weight * not_a_step, began=began)
+    teeth = 0.0 if tooth is None else float(tooth.onset * panel.step)
+    return replace(ramp, weight=ramp.weight * not_a_step, teeth=teeth)
 
 
 def ramp_paths(ramp: Ramp, shapes: Float, offsets: Float, K: int, seed: int) -> Float:

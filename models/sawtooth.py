@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 Float = NDArray[np.float64]
 Index = NDArray[np.int64]
 
-TO_RAMP = 10.0  # log likelihood by which two teeth must explain more than one ramp does
-HEIGHT = 2.0  # standard deviations of a cell that the tooth before the reset must have reached
+TO_RAMP = 6.0  # log likelihood by which two teeth must explain more than one ramp does
+HEIGHT = 1.5  # standard deviations of a cell that the tooth before the reset must have reached
 ABRUPT, WITHIN = 0.5, 6  # of that height, which the level must have lost within so many cells
 REPEATS = 0.1  # standard deviation of a tooth's slope from the one before it, of that slope
 AGREES = 2.5  # standard errors within which two teeth have one slope
