@@ -103,7 +103,7 @@ def find_ramps(panel: Panel, reference: RampReference | None) -> list[Ramp]:
     ramps = []
     for i in range(panel.n):
         noise = max(float(reference.noise[i] * np.sqrt(reference.inflation[i])), 1e-12)
-        tooth = last_tooth(d[i], onsets, noise, float(gain[0, i].max(initial=0)))
+        tooth = last_tooth(d[i], onsets, noise, float(gain[:, i].max(initial=0)))
         if tooth is not None:
             found = _after(tooth, int(i), d, shapes, reference, noise, panel)
         elif (ratio[:, i] > 1).any():
