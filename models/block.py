@@ -29,7 +29,8 @@ from models.trend import NEWEST, find_trends, profile_without_trends
 from models.window import find_windows
 
 RAMP_CELL = 5 * MINUTE  # ramps are looked for on cells of this width
-BELIEVED = 0.5  # weight from which a ramp is followed: on wandering series, less is mostly nothing
+# Weights from which a ramp and a steady trend are followed: on wandering series, less is mostly nothing.
+BELIEVED, TREND_BELIEVED = 0.75, 0.5
 OUTSIDE = 0.5  # of the range a series has had: how far beyond it a path that follows no ramp may go
 
 
@@ -246,7 +247,7 @@ def _believed(panel: Panel, reference: RampReference | None, windows: Index) -> 
     taken = {r.row for r in ramps}
     if panel.T >= NEWEST:
         trends = find_trends(panel)
-        ramps += [r for r in trends if r.weight >= BELIEVED and r.row not in taken]
+        ramps += [r for r in trends if r.weight >= TREND_BELIEVED and r.row not in taken]
     return [r for r in ramps if not windows[r.row]]
 
 
