@@ -24,7 +24,7 @@ def teeth(length: int, onset: int, reset: int, slope: float, again: float | None
 
 
 def found(d: np.ndarray, ramp_gain: float = 0.0) -> Tooth | None:
-    return last_tooth(d, ONSETS[ONSETS <= len(d)], 1.0, ramp_gain)
+    return last_tooth(d, ONSETS[len(d) >= ONSETS], 1.0, ramp_gain)
 
 
 @pytest.mark.parametrize(("onset", "reset"), [(300, 100), (170, 43), (90, 61), (500, 370)])
