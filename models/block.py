@@ -21,14 +21,16 @@ from models.grid import MINUTE, Grid
 from models.library import PathLibrary, build_library
 from models.origins import choose_origins
 from models.panel import Float, Index, Panel, clip_spikes, coarsen, fill, lengths_table, make_panel, row_centre
-from models.ramp import Ramp, RampReference, find_ramps, fit_reference, ramp_paths, shapes_of
+from models.ramp import Ramp, find_ramps, ramp_paths
+from models.ramp_reference import RampReference, fit_reference, shapes_of
 from models.restless import deviations, restlessness, volatility
 from models.seasons import find_seasons
 from models.trend import NEWEST, find_trends, profile_without_trends
 from models.window import find_windows
 
 RAMP_CELL = 5 * MINUTE  # ramps are looked for on cells of this width
-BELIEVED = 0.5  # weight from which a ramp is followed: on wandering series, less is mostly nothing
+# Weights from which a ramp and a steady trend are followed: on wandering series, less is mostly nothing.
+BELIEVED, TREND_BELIEVED = 0.75, 0.5
 OUTSIDE = 0.5  # of the range a series has had: how far beyond it a path that follows no ramp may go
 
 
@@ -139,14 +141,14 @@ def fit_block(values: Float, terms: Terms, about: About) -> tuple[Block, Now]:
     target = origins[:, :, None] + terms.near.ends
     for ramp in ramps:
         if ramp.lasts is None:
-            residual[ramp.row, target[ramp.row] > terms.fitted - ramp.onset / terms.step] = np.nan
+            residual[ramp.row, target[ramp.row] > terms.fitted - ramp.began / terms.step] = np.nan
     deviation = deviations(made[1])
     unrest = restlessness(deviation), volatility(deviation)
     before, volatile = (np.take_along_axis(a, np.maximum(origins - 1, 0), axis=1) for a in unrest)
     library = build_library(residual, deviation, origins, terms.near.ends, about.history, before, volatile, terms.seed)
     past = _examples(values, about, library, np.concatenate(centres, 2))
     block = Block(terms, about, tuple(combinations), library, reference, past)
-    return block, look(block, values, made, ramp_panel, ramps, (unrest[0][:, -1], unrest[1][:, -1]))
+    return block, look(block, values, made, ramp_panel, ramps, unrest)
 
 
 def look(
@@ -170,21 +172,24 @@ def look(
     )
     if unrest is None:
         deviation = deviations(made[1])
-        unrest = restlessness(deviation)[:, -1], volatility(deviation)[:, -1]
-    restless, volatile = (a.copy() for a in unrest)
+        unrest = restlessness(deviation), volatility(deviation)
     if ramp_panel is None:
         ramp_panel = _ramp_panel(values, terms, b.about, made)
     if ramps is None:
         ramps = _believed(ramp_panel, b.reference, made[1].windows)
+    lately, volatile = (a[:, -1].copy() for a in unrest)
     if not ramps:
-        return Now(base, restless, volatile)
+        return Now(base, lately, volatile)
+    for ramp in ramps:
+        if ramp.lasts is None:  # what deviates is the ramp, which the paths follow
+            lately[ramp.row] = unrest[0][ramp.row, max(0, values.shape[1] - 1 - int(ramp.began // terms.step))]
     rows = [r.row for r in ramps]
     cells = int(np.ceil(terms.near.ends[-1] * terms.step / ramp_panel.step))
     profile = profile_without_trends(ramp_panel, ramps, ramp_panel.T, ramp_panel.T + cells)
     profile = profile[:, np.clip((terms.middles / ramp_panel.step).astype(np.int64), 0, cells - 1)]
     normal = np.zeros((2, len(rows))) if b.reference is None else (b.reference.low[rows], b.reference.high[rows])
     shapes = shapes_of(profile, *normal)
-    return Now(base, restless, volatile, ramps, profile, shapes)
+    return Now(base, lately, volatile, ramps, profile, shapes)
 
 
 def paths_of(b: Block, values: Float, now: Now) -> tuple[Array32, NDArray[np.bool_]]:
@@ -242,7 +247,7 @@ def _believed(panel: Panel, reference: RampReference | None, windows: Index) -> 
     taken = {r.row for r in ramps}
     if panel.T >= NEWEST:
         trends = find_trends(panel)
-        ramps += [r for r in trends if r.weight >= BELIEVED and r.row not in taken]
+        ramps += [r for r in trends if r.weight >= TREND_BELIEVED and r.row not in taken]
     return [r for r in ramps if not windows[r.row]]
 
 

@@ -20,7 +20,7 @@ from models.calibration import Past
 from models.ensemble import Combination
 from models.grid import Grid, Segment, within_history
 from models.library import PathLibrary
-from models.ramp import RampReference
+from models.ramp_reference import RampReference
 from models.registry import MEMBERS, REFERENCE_MEMBERS
 
 if TYPE_CHECKING:

@@ -18,7 +18,8 @@ from numba import njit
 from numpy.typing import NDArray
 
 from models.panel import Panel
-from models.ramp import PERSISTS, PERSISTS_AGES, Ramp, profile_between
+from models.ramp import PERSISTS, PERSISTS_AGES, Ramp
+from models.ramp_reference import profile_between
 from models.robust import MAD_TO_SD
 
 Float = NDArray[np.float64]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import zlib
 from collections import OrderedDict
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,6 +60,7 @@ def daily_shape(local_minutes: Ints, peak_hour: float) -> Floats:
     return WEEKDAY_LOAD[weekday] * wave**1.2
 
 
+@lru_cache(256)  # platforms of one seed share them
 def week_profile(peak_hour: float, sessions: bool, shift_minutes: int = 0) -> Floats:
     """Load of every minute of the week [10080], 0 at the quietest and 1 at the busiest.
 
@@ -74,7 +76,9 @@ def week_profile(peak_hour: float, sessions: bool, shift_minutes: int = 0) -> Fl
         weekday = (local // DAY + _EPOCH_WEEKDAY) % 7
         traded = session_activity(local) * WEEKDAY_LOAD[weekday]
         shape = (1.0 - SESSION_SHARE) * shape + SESSION_SHARE * traded
-    return np.asarray((shape - shape.min()) / (shape.max() - shape.min()), dtype=np.float64)
+    profile = np.asarray((shape - shape.min()) / (shape.max() - shape.min()), dtype=np.float64)
+    profile.flags.writeable = False
+    return profile
 
 
 def seeded(seed: int, *names: str | int) -> np.random.Generator:

@@ -31,7 +31,8 @@ from models.library import (
 from models.origins import PATHS, origins_back
 from models.panel import SPIKE_LASTS, clip_spikes, coarsen, fill, lengths_table, make_panel, moving_mean, row_centre
 from models.profile_level import ProfileLevel, half_width
-from models.ramp import _ended_gain, _fit_hinges, past_slopes
+from models.ramp_checks import ended_gain, fit_hinges
+from models.ramp_reference import past_slopes
 from models.recursions import centred_mean, cycle_mean, exponential_mean, from_profile, profile_ahead
 from models.ridge import FOLDS, PENALTY, PROFILE_SHARE, SEASONS_FIRST, STIFFER, Ridge, lags_for
 from models.robust import nan_quantile, scale_about_zero
@@ -544,7 +545,7 @@ def test_hinges_that_end_now_have_least_squares_slopes_and_explain_what_they_rem
     d[2, 50:54] = NAN
     shapes = np.stack([np.ones((3, 60)), rng.random((3, 60))])
     onsets = np.array([6, 20, 60])
-    slope, gain, spread, step_gain = _fit_hinges(d, shapes, onsets)
+    slope, gain, spread, step_gain = fit_hinges(d, shapes, onsets)
     for i in range(3):
         steps = []
         for w in range(1, 61):
@@ -574,7 +575,7 @@ def test_a_ramp_that_ended_explains_what_the_best_line_with_a_plateau_or_a_recov
             for x in (np.minimum(line, onset - end), np.where(age > end, line, 0)):
                 c = np.linalg.lstsq(x[use, None], d[use], rcond=None)[0][0]
                 best = max(best, (d[use] ** 2).sum() - ((d[use] - c * x[use]) ** 2).sum())
-    np.testing.assert_allclose(_ended_gain(d, onsets), best)
+    np.testing.assert_allclose(ended_gain(d, onsets), best)
 
 
 @pytest.mark.parametrize("above", [True, False])
