@@ -177,6 +177,23 @@ def test_every_decision_and_every_outcome_is_a_line_with_its_fields(
     assert told["Absent", "failed"] == "/no/such/program cannot be started: No such file or directory"
 
 
+def test_actions_that_take_long_keep_nothing_else_waiting(tmp_path: Path) -> None:
+    slow = {"alert": "Slow", "command": ["sleep", "2", "{service}"], "timeout": 60}
+    recoverer = Recoverer(recovery(slow, budget_per_hour=40), MemoryStore(), Counts())
+    told = [{"status": "firing", "labels": {"alertname": "Slow", "service": f"0.{i:03}"}} for i in range(30)]
+    post = Notification.model_validate({"version": "4", "status": "firing", "alerts": told})
+
+    async def answered() -> float:
+        await recoverer.handle(post)
+        began = time.monotonic()
+        await asyncio.to_thread(int)
+        took = time.monotonic() - began
+        await recoverer.finish()
+        return took
+
+    assert asyncio.run(answered()) < 1
+
+
 def test_an_http_action_calls_the_filled_in_path_with_its_credentials(webhook: Webhook) -> None:
     call = {"url": webhook.url + "restart/{service}", "body": '{"name": "{service}"}', "bearer_token": "t0ken"}
     recoverer = Recoverer(recovery({"alert": "MLServiceDown", "http": call}), MemoryStore(), Counts())

@@ -12,6 +12,7 @@ import logging
 import re
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from detector import conventions as names
@@ -32,6 +33,7 @@ VALUE = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
 """What may stand for a placeholder: no option, no path, no separator."""
 STATE_KEY, DRY_STATE_KEY = "recovery/state", "recovery/dry-run"
 FAREWELL_SECONDS = 5.0
+MOST_AT_ONCE = 32
 
 
 class RefusedError(Exception):
@@ -54,6 +56,8 @@ class Recoverer:
         self._key = DRY_STATE_KEY if settings.dry_run else STATE_KEY
         self._ran: dict[str, float] = {}
         self._running: set[asyncio.Task[None]] = set()
+        # Actions may take minutes: in threads of their own, or everything else that is served waits for one.
+        self._threads = ThreadPoolExecutor(min(settings.budget_per_hour, MOST_AT_ONCE), thread_name_prefix="recovery")
 
     async def handle(self, post: Notification) -> list[dict[str, str]]:
         """Start what the firing alerts of a notification call for; says what was decided for each."""
@@ -135,7 +139,7 @@ class Recoverer:
     async def _run(self, deed: Deed, alert: PostedAlert) -> None:
         began = time.monotonic()
         try:
-            said = await asyncio.to_thread(deed.run)
+            said = await asyncio.get_running_loop().run_in_executor(self._threads, deed.run)
         except DeedError as error:
             self._tell(alert, deed, "failed", reason=str(error), seconds=time.monotonic() - began)
         else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+THREADS = 16
+"""Notifications that are under way at once."""
 _reasons: ContextVar[list[str]] = ContextVar("reasons")
 _SAID_OF_A_FAILURE = ("Failed to send", "A Connection error")
 """How Apprise's messages begin that say why a notification was not sent; others may quote the URL."""
@@ -43,6 +46,8 @@ class Relay:
         self.targets = dict(targets)
         self._environment = environment
         self._counts = counts
+        # A target that hangs keeps its thread: it must not be one that answers Prometheus.
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="relay")
         if targets:
             logger = logging.getLogger("apprise")
             logger.handlers[:] = [_Reasons(logging.WARNING)]
@@ -66,7 +71,8 @@ class Relay:
         title, text = message_of(post, self._environment, target.max_length)
         try:
             async with asyncio.timeout(target.timeout + 1):
-                await asyncio.to_thread(self._deliver, target, title, text, post)
+                loop = asyncio.get_running_loop()
+                await loop.run_in_executor(self._threads, self._deliver, target, title, text, post)
         except (NotRelayedError, TimeoutError) as error:
             reason = str(error) or f"no answer in {target.timeout} s"
             self._counts.add(names.SERVE_NOTIFICATIONS, target=name, outcome="error")
