@@ -12,7 +12,7 @@ RUN /opt/build/bin/python -m build --wheel --no-isolation && /opt/detector/bin/p
 
 FROM python:3.12.8-slim-bookworm
 RUN useradd --uid 10001 --create-home --home-dir /var/lib/detector detector \
- RUN useradd --uid 10001 --create-home --home-dir /var/lib/detector detectorRUN useradd --uid 10001 --create-home --home-dir /var/lib/detector detector install -d -o 10001 /var/log/day-trade
+ && install -d -o 10001 /var/log/day-trade
 COPY --from=build /opt/detector /opt/detector
 ENV PATH=/opt/detector/bin:$PATH PYTHONUNBUFFERED=1 NUMBA_CACHE_DIR=/tmp/numba MPLCONFIGDIR=/tmp/matplotlib \
     XDG_STATE_HOME=/var/lib/detector

@@ -78,10 +78,9 @@ app = create_app(catalogue)
 
 def shared_catalogue() -> Catalogue:
     """The catalogue, with the broker's Redis as the store of all workers where its settings name no other."""
-    settings, broker = catalogue.settings, str(app.conf.broker_url)
-    if settings.redis or settings.state_dir or not broker.startswith(("redis://", "rediss://", "unix://")):
-        return catalogue
-    return catalogue.model_copy(update={"settings": settings.model_copy(update={"redis": broker})})
+    from detector.run import keeping_state_at
+
+    return keeping_state_at(catalogue, str(app.conf.broker_url))
 
 
 @setup_logging.connect

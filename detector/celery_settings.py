@@ -10,6 +10,8 @@ import os
 
 DEFAULT_BROKER = "redis://localhost:6379/0"
 
+task_default_queue = "celery"
+
 broker_url = os.environ.get("DETECTOR_BROKER_URL") or DEFAULT_BROKER
 broker_transport_options = {
     "socket_timeout": 10,

@@ -244,7 +244,12 @@ SERVE_RECOVERIES = Metric(
     of_series=False,
 )
 
-SERVED = (SERVE_REQUESTS, SERVE_SECONDS, SERVE_SERIES, SERVE_SLOT, SERVE_STORE, SERVE_NOTIFICATIONS, SERVE_RECOVERIES)
+QUEUE_LENGTH = Metric(
+    "detector_queue_length", "Cycles that wait for a worker in the broker's queue.", ("queue",), of_series=False
+)
+
+SERVED = (SERVE_REQUESTS, SERVE_SECONDS, SERVE_SERIES, SERVE_SLOT, SERVE_STORE, SERVE_NOTIFICATIONS, SERVE_RECOVERIES,
+          QUEUE_LENGTH)  # fmt: skip
 """What `detector serve` says about itself at /metrics."""
 
 METRICS: Mapping[str, Metric] = {metric.name: metric for metric in (*PUSHED, *OWN, FORECAST_CURVE, *SERVED)}

@@ -101,6 +101,14 @@ def serving(catalogue: Catalogue, listen: str | None) -> Iterator[None]:
         yield
 
 
+def keeping_state_at(catalogue: Catalogue, broker: str | None) -> Catalogue:
+    """The catalogue, with the broker's Redis as the store where its settings name no other."""
+    settings = catalogue.settings
+    if settings.redis or settings.state_dir or not (broker or "").startswith(("redis://", "rediss://", "unix://")):
+        return catalogue
+    return catalogue.model_copy(update={"settings": settings.model_copy(update={"redis": broker})})
+
+
 def build_store(catalogue: Catalogue) -> Store:
     """Where state is kept: Redis, the directory of the settings, or this user's own state directory.
 

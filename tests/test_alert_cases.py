@@ -312,6 +312,20 @@ def test_a_database_is_down_when_one_store_is_though_its_exporter_answers(
     promtool(tmp_path, catalogue, [case("one store", [platform_series(down), *well[1:]], looks)])
 
 
+def test_log_collection_has_stopped_when_logstash_does_not_answer_its_exporter(
+    catalogue: Catalogue, tmp_path: Path
+) -> None:
+    labels = 'job="log-pipeline",instance="logstash-exporter:7979",service="log-pipeline"'
+    counter = f"logstash_events_out_total{{{labels}}}"
+    answers = {f"up{{{labels}}}": [1.0] * MINUTES, counter: [60.0 * minute for minute in range(MINUTES)]}
+    dead = {f"up{{{labels}}}": [1.0] * 5 + [0.0] * (MINUTES - 5), counter: answers[counter][:5]}
+    at = fires(catalogue, "LogCollectionStopped", 12)
+    quiet = [look | {"exp_samples": []} for look in at]
+    early = [look | {"exp_samples": []} for look in fires(catalogue, "LogCollectionStopped", 9)]
+    cases = [case("answers", [answers], quiet), case("dead", [dead], at + early)]
+    promtool(tmp_path, catalogue, cases)
+
+
 def told(
     alert: str, minute: int, labels: dict[str, str], summary: str, description: str, page: str = ""
 ) -> dict[str, Any]:

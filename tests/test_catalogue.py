@@ -561,6 +561,7 @@ queries:
         ("deployed_timestamp_seconds,", "deployed_timestamp_seconds, lasts: 10m,", 16, "20m or more"),
         ("{channel: all}", "{channel: nowhere}", 12, "worker.channel': expected one of the channels all, got nowhere"),
         ("http://switch", "switch", 8, "expected a URL such as https://host/path"),
+        ("web: {", "web: {metrics_path: '/probe?module=a', ", 14, "expected a path such as /metrics"),
     ],
 )
 def test_a_slip_in_the_platforms_sections_is_named_with_its_line(old: str, new: str, line: int, said: str) -> None:

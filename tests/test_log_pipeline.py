@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -18,6 +19,7 @@ from detector.logs import configure_logging
 from detector.render.elasticsearch import elasticsearch_files
 from detector.render.kibana import kibana_files
 from detector.render.logstash import logstash_files, pipeline
+from detector.render.prometheus import render_prometheus
 from detector.simulate.loglines import log_lines
 from tests.logstash import Parser, run
 
@@ -196,6 +198,26 @@ def test_filebeat_reads_every_service() -> None:
     inputs = yaml.safe_load(FILES["filebeat/filebeat.yml"])["filebeat.inputs"]
     assert [one["fields"]["service"] for one in inputs] == LOGGED
     assert len({one["id"] for one in inputs}) == len(inputs)
+
+
+@pytest.mark.parametrize("environment", ["production", "staging"])
+def test_prometheus_asks_the_exporter_for_the_counters_that_tell_whether_lines_leave(environment: str) -> None:
+    jobs = {one["job_name"]: one for one in yaml.safe_load(render_prometheus(CATALOGUE, environment))["scrape_configs"]}
+    probe = jobs["log-pipeline"]
+    module = yaml.safe_load(FILES["json-exporter/logstash.yml"])["modules"][probe["params"]["module"][0]]
+    offered = {one["name"]: one["path"] for one in module["metrics"]}
+    said = CATALOGUE.services["log-pipeline"].down_alert
+    assert said is not None
+    asked = re.findall(r"logstash_\w+", said.up or "")
+    assert asked
+    assert set(asked) <= set(offered)
+    # what the target answers, from Logstash's documentation of its node stats API
+    answer = {"events": {"in": 9, "filtered": 9, "out": 8, "duration_in_millis": 4, "queue_push_duration_in_millis": 1}}
+    for path in offered.values():
+        where, what = path.strip("{} .").split(".")
+        assert what in answer[where]
+    assert probe["metrics_path"] == "/probe"
+    assert probe["params"]["target"] == ["http://logstash:9600/_node/stats/events"]
 
 
 def test_kibana_s_objects_refer_to_each_other_and_to_fields_that_exist() -> None:

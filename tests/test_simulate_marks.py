@@ -60,7 +60,7 @@ def test_a_store_that_is_down_says_so_and_its_own_series_are_gone() -> None:
 
 
 def test_log_events_grow_by_the_second_until_collection_stops() -> None:
-    shipped = values("logstash_node_pipeline_events_out_total", Scenario("log-stop", START))[0]
+    shipped = values("logstash_events_out_total", Scenario("log-stop", START))[0]
     assert (np.diff(shipped[:11]) == 60 * LOG_EVENTS_PER_SECOND).all()
     assert (np.diff(shipped[10:]) == 0).all()
 

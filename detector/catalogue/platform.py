@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from detector.catalogue.fields import Number, Part, Seconds, Text, Whole, Whom, expectation, plain_text
 from detector.catalogue.notifications import Severity
@@ -75,11 +76,20 @@ class Service(Part):
 
     description: str = ""
     targets: tuple[Text, ...] = ()
+    metrics_path: Text = "/metrics"
+    params: dict[str, Text] = Field(default_factory=dict)
     team: Whom = ""
     experts: Whom = ""
     channel: Channel = "alerts"
     logs: bool = True
     down_alert: DownAlert | None = None
+
+    @field_validator("metrics_path")
+    @classmethod
+    def _is_path(cls, value: str) -> str:
+        if not re.fullmatch(r"/[^\s?#]*", value):
+            raise expectation("a path such as /metrics; what follows its ? stands in params")
+        return value
 
 
 class Event(Part):

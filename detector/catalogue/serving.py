@@ -23,7 +23,10 @@ class ServerTls(Part):
 
 
 class NotifyTarget(Part):
-    """Somewhere a notification is relayed to, as an Apprise URL: it holds the secret, so better in a file."""
+    """Somewhere a notification is relayed to, as an Apprise URL: it holds the secret, so better in a file.
+
+    An empty `url_file` is a target that is not set up, as `${NAME:-}` leaves it.
+    """
 
     url: str | None = Field(default=None, repr=False, min_length=1)
     url_file: str | None = None
@@ -50,6 +53,11 @@ class Serve(Part):
     notify: dict[str, NotifyTarget] = Field(default_factory=dict)
 
     @property
+    def targets(self) -> dict[str, NotifyTarget]:
+        """The targets that are set up."""
+        return {name: target for name, target in self.notify.items() if target.url or target.url_file}
+
+    @property
     def is_guarded(self) -> bool:
         """Whether a caller must say who it is."""
         return any(way is not None for way in (self.basic_auth, self.bearer_token, self.bearer_token_file))
@@ -63,6 +71,11 @@ class Serve(Part):
     def port(self) -> int:
         """The port to listen on; 0 takes a free one."""
         return int(self.listen.rpartition(":")[2])
+
+    @field_validator("bearer_token_file")
+    @classmethod
+    def _none_if_empty(cls, value: str | None) -> str | None:
+        return value or None
 
     @field_validator("listen")
     @classmethod

@@ -39,18 +39,25 @@ def command(
     Alertmanager's webhook to Teams, SMS or whatever settings.serve.notify names. /recover  runs an allow-listed action
     for an alert; off unless settings.recovery says otherwise. /healthz, /readyz, /metrics.
 
+    The store is the Redis of DETECTOR_BROKER_URL where the catalogue names no other, as for Celery's workers.
+
     Runs until SIGTERM or Ctrl-C. `detector run --serve HOST:PORT` does the same inside the worker.
     """
+    import os
     import threading
 
     from detector import run
     from detector.catalogue import load_catalogue
     from detector.logs import configure_logging
+    from detector.serve.queue import Queue
     from detector.serve.server import HttpServer
 
     loaded = run.listening_on(run.with_servers(load_catalogue(catalogue), url=url), listen)
+    broker = os.environ.get("DETECTOR_BROKER_URL") or loaded.settings.redis
+    loaded = run.keeping_state_at(loaded, broker)
     configure_logging(environment=loaded.settings.environment, timezone=loaded.settings.timezone)
-    server = HttpServer(loaded, run.build_store(loaded))
+    queue = Queue(broker) if broker and broker.startswith(("redis://", "rediss://")) else None
+    server = HttpServer(loaded, run.build_store(loaded), queue)
     typer.echo(server.url, err=True)
     stop = threading.Event()
     with run.stop_on_signals(stop), server.in_background():

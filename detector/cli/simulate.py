@@ -15,6 +15,8 @@ EPILOG = (
     "Example: detector simulate --backfill 35d --out data --scenario accuracy-slide --start -3h --serve "
     "(scrape it with honor_labels: true)"
 )
+LOGGED_BEFORE_SECONDS = 60
+"""Log lines begin with those of the last minute: who looks sees some at once."""
 
 
 def command(
@@ -63,10 +65,12 @@ def command(
         _backfill(platform, backfill, out, now)
     if serve if serve is not None else backfill is None and logs is None:
         if logs is not None:
-            threading.Thread(target=_logs, args=(logs, seed, now, log_rate), daemon=True).start()
+            threading.Thread(
+                target=_logs, args=(logs, seed, now - LOGGED_BEFORE_SECONDS, log_rate), daemon=True
+            ).start()
         _serve(platform, host, port)
     elif logs is not None:
-        _logs(logs, seed, now, log_rate)
+        _logs(logs, seed, now - LOGGED_BEFORE_SECONDS, log_rate)
 
 
 def _logs(path: str, seed: int, start: float, per_second: float) -> None:

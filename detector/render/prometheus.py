@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from detector.catalogue.durations import format_duration
+from detector.catalogue.platform import Service
 from detector.catalogue.schema import Catalogue
 from detector.render.document import dump
 from detector.render.remote_read import remote_read
@@ -51,7 +52,7 @@ def render_prometheus(catalogue: Catalogue, environment: str) -> str:
         "rule_files": ["rules/*.yml"],
         "alerting": {"alertmanagers": [{"static_configs": [{"targets": [hosts.alertmanager]}]}]},
         "scrape_configs": [
-            *(_job(name, list(one.targets), service=name) for name, one in catalogue.services.items() if one.targets),
+            *(_service(name, one) for name, one in catalogue.services.items() if one.targets),
             _job(PUSHGATEWAY_JOB, [hosts.pushgateway]) | {"honor_labels": True},
             _job(ALERTMANAGER_JOB, [hosts.alertmanager]),
             _job(PROMETHEUS_JOB, [hosts.prometheus]),
@@ -60,6 +61,12 @@ def render_prometheus(catalogue: Catalogue, environment: str) -> str:
         "remote_read": remote_read(f"http://{hosts.detector}", bearer_token_file=TOKEN["credentials_file"]),
     }
     return dump(document, f"--env {environment}")
+
+
+def _service(name: str, one: Service) -> dict[str, Any]:
+    asked: dict[str, Any] = {} if one.metrics_path == "/metrics" else {"metrics_path": one.metrics_path}
+    asked |= {"params": {key: [value] for key, value in one.params.items()}} if one.params else {}
+    return _job(name, list(one.targets), service=name) | asked
 
 
 def _job(name: str, targets: list[str], **labels: str) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from detector.serve.webhook import MAX_BYTES, parse
 
 if TYPE_CHECKING:
     from detector.catalogue import Catalogue
+    from detector.serve.queue import Queue
     from detector.store import Store
 
 REFRESH_SECONDS = 2.0
@@ -44,11 +45,12 @@ _SAFE = {
 class Endpoints:
     """The paths of one catalogue and store."""
 
-    def __init__(self, catalogue: Catalogue, store: Store) -> None:
+    def __init__(self, catalogue: Catalogue, store: Store, queue: Queue | None = None) -> None:
         settings = catalogue.settings
+        self._queue = queue
         self.counts = Counts()
         self.shelf = Shelf(catalogue, store)
-        self.relay = Relay(settings.serve.notify, settings.environment, self.counts)
+        self.relay = Relay(settings.serve.targets, settings.environment, self.counts)
         self.recoverer = Recoverer(settings.recovery, store, self.counts)
         self._limits = Limits(settings.serve.max_curves, settings.serve.max_response_mib << 20)
 
@@ -97,7 +99,7 @@ class Endpoints:
 
     async def metrics(self, _: Request) -> Response:
         """Own metrics."""
-        body = await asyncio.to_thread(self.counts.body, self.shelf)
+        body = await asyncio.to_thread(self.counts.body, self.shelf, self._queue)
         return Response(body, media_type="text/plain; version=0.0.4; charset=utf-8")
 
     async def read(self, request: Request) -> Response:
@@ -131,9 +133,9 @@ class Endpoints:
         return JSONResponse({"results": await self.recoverer.handle(post)}, 202)
 
 
-def build_app(catalogue: Catalogue, store: Store) -> Starlette:
-    """The application over a catalogue and the store that its workers share."""
-    endpoints = Endpoints(catalogue, store)
+def build_app(catalogue: Catalogue, store: Store, queue: Queue | None = None) -> Starlette:
+    """The application over a catalogue and the store that its workers share; ``queue`` is where their work waits."""
+    endpoints = Endpoints(catalogue, store, queue)
     return Starlette(
         routes=endpoints.routes(),
         middleware=[

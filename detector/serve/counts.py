@@ -8,6 +8,7 @@ from collections import defaultdict
 from detector import __version__
 from detector import conventions as names
 from detector.cycle import Sample, render_samples
+from detector.serve.queue import Queue
 from detector.serve.shelf import Shelf
 
 
@@ -28,12 +29,14 @@ class Counts:
         with self._lock:
             return self._counted.get((metric, tuple(sorted(labels.items()))), 0.0)
 
-    def body(self, shelf: Shelf) -> bytes:
-        """The exposition of everything counted so far, and of what there is to serve."""
+    def body(self, shelf: Shelf, queue: Queue | None = None) -> bytes:
+        """The exposition of everything counted so far, of what there is to serve, and of what waits for a worker."""
         with self._lock:
             found: list[Sample] = [(metric, dict(labels), value) for (metric, labels), value in self._counted.items()]
         found.append((names.BUILD_INFO, {"version": __version__}, 1.0))
         found.append((names.SERVE_STORE, {}, 0.0 if shelf.problem else 1.0))
+        if queue and (length := queue.length()) is not None:
+            found.append((names.QUEUE_LENGTH, {"queue": queue.name}, float(length)))
         series: dict[tuple[str, str], float] = defaultdict(float)
         for sheet in shelf.sheets:
             series[sheet.common[names.FOR], sheet.common.get(names.ISSUED, "")] += len(sheet.curves)

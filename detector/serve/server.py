@@ -21,6 +21,7 @@ from detector.serve.app import build_app
 if TYPE_CHECKING:
     from detector.catalogue import Catalogue
     from detector.catalogue.serving import Serve
+    from detector.serve.queue import Queue
     from detector.store import Store
 
 log = logging.getLogger(__name__)
@@ -78,7 +79,7 @@ class HttpServer:
     Raises ConfigError where it cannot listen, or a certificate cannot be used.
     """
 
-    def __init__(self, catalogue: Catalogue, store: Store) -> None:
+    def __init__(self, catalogue: Catalogue, store: Store, queue: Queue | None = None) -> None:
         serve = catalogue.settings.serve
         tls = serve.tls
         if tls:
@@ -89,7 +90,7 @@ class HttpServer:
         options: dict[str, Any] = {"ssl_certfile": tls.cert_file, "ssl_keyfile": tls.key_file} if tls else {}
         self._server = uvicorn.Server(
             uvicorn.Config(
-                build_app(catalogue, store),
+                build_app(catalogue, store, queue),
                 http=Impatient,
                 ws="none",
                 lifespan="on",

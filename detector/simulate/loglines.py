@@ -44,18 +44,22 @@ def minute_lines(seed: int, minute: int, environment: str = "production") -> lis
 def write_lines(
     out: IO[str], seed: int, start: float, per_second: float, *, stop: Callable[[], bool] = lambda: False
 ) -> None:
-    """Write lines from ``start`` on as their time comes, at most ``per_second`` of them, until ``stop()``."""
-    minute = int(start // 60)
+    """Write lines from unix second ``start`` on as their time comes, at most ``per_second`` of them, until ``stop()``.
+
+    Those of the past come at once, in their order.
+    """
+    minute, next_at = int(start // 60), 0.0
     while not stop():
         for line in minute_lines(seed, minute):
             due = datetime.fromisoformat(json.loads(line)["@timestamp"]).timestamp()
             if due < start:
                 continue
-            time.sleep(max(due - time.time(), 1 / per_second))
+            time.sleep(max(0.0, due - time.time(), next_at - time.monotonic()))
             if stop():
                 return
             out.write(line + "\n")
             out.flush()
+            next_at = time.monotonic() + 1 / per_second
         minute += 1
 
 

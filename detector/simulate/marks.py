@@ -95,8 +95,8 @@ MARKS = (
          _happened("data-refresh", _DAY, 7.5)),
     Mark("backup_completed_timestamp_seconds", "gauge", "Unix time of the last complete backup.",
          tuple(_of("database", name) for name in (POSTGRES[0], REDIS[0])), _happened("backup", _DAY, 3)),
-    Mark("logstash_node_pipeline_events_out_total", "counter", "Log events that left the pipeline.",
-         (_of("log-pipeline", "logstash-0", pipeline="main"),), _shipped),
+    Mark("logstash_events_out_total", "counter", "Log events that left the pipeline.",
+         (_of("log-pipeline", "logstash-0"),), _shipped),
     Mark("up", "gauge", "Whether the service answers its scrape.",
          tuple({"job": name, "instance": name, "service": name} for name in SERVICES), _up, live=False),
 )  # fmt: skip
