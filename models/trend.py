@@ -29,6 +29,9 @@ BLOCKS, FEWEST_CELLS = 16, 6  # so many blocks, of so many cells at least
 MEMORY = 14  # blocks whose median growth is the trend
 # Median error of the trend in foretelling a block's growth, over the median growth: from no trend to a sure one.
 NO_TREND, SURE_TREND = 0.5, 0.3
+# Of the swing within a block that its growth must be: where the rhythm is the larger part, the members know it better
+# than a profile and a straight line.
+OUTGROWS = 0.4
 GOES_ON = 0.5  # of the growth that the newest two blocks must have
 RESET = 3.0  # times the growth, the other way: the growth before is gone
 TO_ENDED = 300.0  # prior odds of going on against having ended lately
@@ -51,6 +54,8 @@ def find_trends(panel: Panel) -> list[Ramp]:
             continue
         growth, error, weight, resets = _trend_of(y, block)
         if weight <= 0:
+            continue
+        if abs(growth) < OUTGROWS * _swing(y, block, growth):
             continue
         known = float(len(y) * panel.step)
         lasts = max(PERSISTS_AGES * known, PERSISTS) if season and not resets else known / (1 + resets)
@@ -150,6 +155,13 @@ def _trend_of(y: Float, block: int) -> tuple[float, float, float, int]:
     sure = (NO_TREND - np.median(wrong) / size) / (NO_TREND - SURE_TREND)
     resets = (growth * np.sign(trend) < -RESET * abs(trend)).sum()
     return trend, error, min(max(sure, 0.0), 1.0), resets
+
+
+def _swing(y: Float, block: int, growth: float) -> float:
+    """How far the series goes up and down within a block besides growing: what 80 % of the newest blocks lie within."""
+    blocks = y[len(y) % block :].reshape(-1, block)[-MEMORY:] - growth / block * np.arange(block)
+    low, high = np.quantile(blocks - np.median(blocks, axis=1, keepdims=True), [0.1, 0.9])
+    return float(high - low)
 
 
 @njit(cache=True)

@@ -75,6 +75,12 @@ def test_a_clean_up_in_the_past_hides_no_trend() -> None:
     assert (breach.probability_within([86400.0])[truth <= 24, 0] >= 0.8).all()
 
 
+def test_a_rhythm_far_larger_than_the_growth_is_left_to_the_members() -> None:
+    y = filling(1, 0.2, 10, 12)[:, :T]
+    f = Forecaster(STEP, 7 * 86400).fit(y, start=0)
+    assert [ramp for now in f._now for ramp in now.ramps if ramp.lasts is not None] == []
+
+
 @pytest.mark.parametrize("kind", ["random walk", "slow walk", "wandering"])
 def test_what_only_wanders_has_no_trend(kind: str) -> None:
     rng = np.random.default_rng(2)
