@@ -200,9 +200,15 @@ def test_an_instance_that_is_down_silences_its_own_warnings_and_forecasts_and_no
         alert("DataQualityDegraded", "ml-0"),
     ]
     requests.post(f"{server.url}/api/v2/alerts", json=alerts, timeout=5).raise_for_status()
-    found = wait_until(lambda: states(server.url, len(alerts)), within=20, what="every alert to be routed")
-    suppressed = {key[:2] for key, state in found.items() if state == "suppressed"}
-    assert suppressed == {("PredictionsSlow", "ml-0"), ("PredictionsSlowForecast", "ml-0")}
+
+    def suppressed() -> set[tuple[str, ...]]:
+        found = states(server.url, len(alerts)) or {}
+        return {key[:2] for key, state in found.items() if state == "suppressed"}
+
+    # The rules see an alert a moment after its route does, so the first answers may name fewer.
+    expected = {("PredictionsSlow", "ml-0"), ("PredictionsSlowForecast", "ml-0")}
+    wait_until(lambda: suppressed() >= expected, within=20, what=f"{expected} being suppressed")
+    assert suppressed() == expected
 
 
 NEW = """
