@@ -121,8 +121,11 @@ def describe(values: Float, terms: Terms) -> About:
     return About(row_centre(values), history, found, windows)
 
 
-def fit_block(values: Float, terms: Terms, about: About) -> tuple[Block, Now]:
-    """Learn from ``values [n, T]``; what they are like at their end comes with it."""
+def fit_block(values: Float, terms: Terms, about: About, raw: Float, told: Float) -> tuple[Block, Now]:
+    """Learn from ``values [n, T]``, levelled (see models/regimes.py), what the members expect, from them ``raw`` where
+    they ramp, and from them ``told``, with their excursions, how wrong that was; what they are like at their end comes
+    with it.
+    """
     made = panels(values, terms, about)
     origins = choose_origins(made[1].lengths[:, 0], about.history, terms.near.coarsest, terms.fitted)
     combinations, residuals, centres = [], [], []
@@ -131,10 +134,11 @@ def fit_block(values: Float, terms: Terms, about: About) -> tuple[Block, Now]:
         at = np.where(origins > 0, panel.T - (terms.fitted - origins) // s.width, 0)
         combination, backtest = fit_combination(panel, at, s.last, terms.members)
         combinations.append(combination)
-        residuals.append((actuals(panel, at, s.last) - backtest)[:, :, s.first :])
+        came = actuals(coarsen(told - about.centre, s.width), at, s.last)
+        residuals.append((came - backtest)[:, :, s.first :])
         centres.append(backtest[:, :, s.first :])
     residual = np.concatenate(residuals, axis=2)
-    ramp_panel = _ramp_panel(values, terms, about, made)
+    ramp_panel = _ramp_panel(values, terms, about, made, raw)
     reference = fit_reference(ramp_panel)
     ramps = _believed(ramp_panel, reference, made[1].windows)
     # Errors made while the present ramp began belong to the ramp, not to the noise around it.
@@ -148,18 +152,20 @@ def fit_block(values: Float, terms: Terms, about: About) -> tuple[Block, Now]:
     library = build_library(residual, deviation, origins, terms.near.ends, about.history, before, volatile, terms.seed)
     past = _examples(values, about, library, np.concatenate(centres, 2))
     block = Block(terms, about, tuple(combinations), library, reference, past)
-    return block, look(block, values, made, ramp_panel, ramps, unrest)
+    return block, look(block, values, raw, made, ramp_panel, ramps, unrest)
 
 
 def look(
     b: Block,
     values: Float,
+    raw: Float,
     made: dict[int, Panel] | None = None,
     ramp_panel: Panel | None = None,
     ramps: list[Ramp] | None = None,
     unrest: tuple[Float, Float] | None = None,
 ) -> Now:
-    """What a block's series are like at the end of ``values``; what is already known of that is not found again."""
+    """What a block's series are like at the end of ``values``, levelled, and ``raw``; what is already known of that is
+    not found again."""
     terms = b.terms
     if made is None:
         made = panels(values, terms, b.about)
@@ -174,7 +180,7 @@ def look(
         deviation = deviations(made[1])
         unrest = restlessness(deviation), volatility(deviation)
     if ramp_panel is None:
-        ramp_panel = _ramp_panel(values, terms, b.about, made)
+        ramp_panel = _ramp_panel(values, terms, b.about, made, raw)
     if ramps is None:
         ramps = _believed(ramp_panel, b.reference, made[1].windows)
     lately, volatile = (a[:, -1].copy() for a in unrest)
@@ -222,13 +228,13 @@ def panels(values: Float, terms: Terms, about: About) -> dict[int, Panel]:
     return out
 
 
-def _ramp_panel(values: Float, terms: Terms, about: About, made: dict[int, Panel]) -> Panel:
+def _ramp_panel(values: Float, terms: Terms, about: About, made: dict[int, Panel], raw: Float) -> Panel:
     """The panel on which ramps are looked for, from one of those ``made`` where that has the same cells."""
     width = max(1, RAMP_CELL // terms.step)
     columns = terms.fitted // width
     table = lengths_table(None, terms.seasons, terms.step * width, np.full(len(values), columns))
-    if width not in made:
-        return make_panel(values - about.centre, terms.step, width, table)
+    if width not in made or values is not raw and not np.array_equal(values, raw, equal_nan=True):
+        return make_panel(raw - about.centre, terms.step, width, table)
     like = made[width]
     # Where gaps are filled from another season, the same cells have other values.
     differ = (table[:, 0] != like.lengths[:, 0]) & ~np.isfinite(like.observed).all(1)

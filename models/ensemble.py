@@ -47,13 +47,11 @@ def buckets(horizon: int) -> Index:
     return np.floor(np.log2(np.arange(1, horizon + 1))).astype(np.int64)
 
 
-def actuals(panel: Panel, origins: Origins, horizon: int) -> Array32:
-    """What came after each origin ``[n, K]``, ``[n, K, H]``; NaN where missing, not yet there, or no origin."""
-    return _after(panel.observed, origins, horizon)
-
-
 @njit(cache=True)
-def _after(values: Float, origins: Origins, horizon: int) -> Array32:
+def actuals(values: Float, origins: Origins, horizon: int) -> Array32:
+    """What of ``values [n, T]`` came after each origin ``[n, K]``, ``[n, K, H]``; NaN where missing, not yet there, or no
+    origin.
+    """
     n, K = origins.shape
     out = np.full((n, K, horizon), np.float32(np.nan))
     for i in range(n):
@@ -159,7 +157,7 @@ def fit_combination(
     fitted = tuple(m.fit(panel) for m in members)
     parts = predict_all((members, fitted), panel, origins, horizon)
     span = panel.T - np.where(origins > 0, origins, panel.T).min(axis=1, initial=panel.T)
-    weights = weigh(parts, actuals(panel, origins, horizon), span.astype(np.float64))
+    weights = weigh(parts, actuals(panel.observed, origins, horizon), span.astype(np.float64))
     return Combination(members, fitted, weights), combine(parts, weights)
 
 

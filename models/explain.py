@@ -48,8 +48,8 @@ class Explanation:
     said: Float
 
 
-def explain(forecast: Forecast, blocks: list[tuple[Index, Block]]) -> Explanation:
-    """Take ``forecast`` apart; ``blocks``: of its forecaster."""
+def explain(forecast: Forecast, past: Float, blocks: list[tuple[Index, Block]]) -> Explanation:
+    """Take ``forecast`` apart; ``past [n, T]``: the history that it was made from, ``blocks``: of its forecaster."""
     n, H = forecast.paths.shape[::2]
     median = forecast.quantile([0.5])[:, 0]
     names = tuple(dict.fromkeys(m.name for _, block in blocks for c in block.combinations for m in c.members))
@@ -68,7 +68,7 @@ def explain(forecast: Forecast, blocks: list[tuple[Index, Block]]) -> Explanatio
         np.full((n, len(names), H), np.nan),
     )
     for rows, block in blocks:
-        made = panels(forecast.history[rows], block.terms, block.about)
+        made = panels(past[rows], block.terms, block.about)
         _who_said_what(out, rows, block, made)
         for j, i in enumerate(rows):
             if np.isfinite(median[i]).any():

@@ -20,6 +20,7 @@ from models.grid import Grid, nested_grid, uniform_grid, within_history
 from models.origins import PATHS
 from models.panel import Float, Index
 from models.paths import Forecast
+from models.regimes import NONE, Regimes, find_regimes
 from models.registry import chosen
 from models.saved import grid_of, read, restore, to_bytes
 
@@ -51,6 +52,7 @@ class Forecaster:
     _values: Float = field(default_factory=lambda: np.empty((0, 0)), repr=False)
     _end: int = field(default=0, repr=False)  # of the first series, unix seconds
     _learned_to: Index = field(default_factory=lambda: np.empty(0, np.int64), repr=False)  # the last column of the fit
+    _regimes: Regimes = field(default=NONE, repr=False)
     _blocks: list[tuple[Index, Block]] = field(default_factory=list, repr=False)
     _now: list[Now] = field(default_factory=list, repr=False)  # of each block; empty: not looked at since the update
     _calibrator: Calibrator | None = field(default=None, repr=False)
@@ -81,15 +83,17 @@ class Forecaster:
         self._scorer = AnomalyScorer(self.step, self.seasons)
         self._scores = self._scorer.run(v)
         self._blocks, self._now, self._calibrator = [], [], None
+        self._regimes = find_regimes(v, self.step)
+        past, told = self._levelled(), self._regimes.levelled(v, excursions=True)
         terms = Terms(
             self.step, self.seasons, self.seed, within_history(self.grid, v.shape[1]), v.shape[1], self.members
         )
         if v.shape[1] < MIN_POINTS or not terms.near.segments:
             return self
-        about = describe(v, terms)
+        about = describe(past, terms)
         for a in range(0, len(v), BLOCK):
             rows = np.arange(a, min(a + BLOCK, len(v)))
-            block, now = fit_block(v[rows], terms, about.select(rows))
+            block, now = fit_block(past[rows], terms, about.select(rows), v[rows], told[rows])
             self._blocks.append((rows, block))
             self._now.append(now)
         return self
@@ -107,6 +111,7 @@ class Forecaster:
         k, T = new.shape[1], self._values.shape[1]
         self._values = np.concatenate([self._values, new], axis=1)[:, -T:]
         self._end += k * self.step
+        self._regimes = self._regimes.later(k)
         self._now = []
         if self._scorer is not None and self._scores is not None:
             self._scorer = self._scorer.copy()  # a copy of this forecaster may go on from the same state
@@ -126,9 +131,10 @@ class Forecaster:
 
     def forecast(self) -> Forecast:
         """Paths from the last column on."""
+        past = self._levelled()
         if not self._now:
-            self._now = [look(block, self._values[rows]) for rows, block in self._blocks]
-        parts = [paths_of(b, self._values[r], now) for (r, b), now in zip(self._blocks, self._now, strict=True)]
+            self._now = [look(block, past[rows], self._values[rows]) for rows, block in self._blocks]
+        parts = [paths_of(b, past[r], now) for (r, b), now in zip(self._blocks, self._now, strict=True)]
         restored = [p + b.about.centre[:, None] for (_, b), (p, _) in zip(self._blocks, parts, strict=True)]
         paths = self._joined([np.asarray(p, np.float32) for p in restored])
         paths[self.state != "ok"] = np.nan
@@ -149,7 +155,7 @@ class Forecaster:
             (self.grid.ends * self.step).astype(np.float64),
             self.end,
             self.step,
-            self._values,
+            self._regimes.levelled(self._values, excursions=True),
             self.state,
             self._reach(),
             padded,
@@ -160,7 +166,7 @@ class Forecaster:
 
     def explain(self) -> Explanation:
         """The parts that the median of the forecast is made of, in the unit of the series, and the members' say."""
-        return explain(self.forecast(), self._blocks)
+        return explain(self.forecast(), self._levelled(), self._blocks)
 
     def scores(self, last: int = 1, direction: str = "both") -> Float:
         """Anomaly scores of the ``last`` newest columns, ``[n, last]``: 1.0 = the alert threshold, NaN = not observed.
@@ -179,7 +185,12 @@ class Forecaster:
         Their forecasts are the same; their odds are learned from fewer series.
         """
         chosen = np.asarray(rows, np.int64)
-        out = replace(self, _values=self._values[chosen], _learned_to=self._learned_to[chosen])
+        out = replace(
+            self,
+            _values=self._values[chosen],
+            _learned_to=self._learned_to[chosen],
+            _regimes=self._regimes.select(chosen),
+        )
         out._blocks, out._now, out._calibrator = [], [], None
         for mine, block in self._blocks:
             place = np.full(len(self._values), -1)
@@ -208,6 +219,7 @@ class Forecaster:
             self,
             _values=np.concatenate([self._values, other._values]),
             _learned_to=np.concatenate([self._learned_to, other._learned_to]),
+            _regimes=self._regimes.beside(other._regimes, n),
         )
         out._blocks = self._blocks + [(rows + n, block) for rows, block in other._blocks]
         out._now, out._calibrator = [], None
@@ -246,6 +258,10 @@ class Forecaster:
         except KeyError as error:
             raise ValueError(f"saved forecaster: expected {error} as this version makes it, got none") from error
         return f
+
+    def _levelled(self) -> Float:
+        """The history as if each series had always been what it is now, ``[n, T]``."""
+        return self._regimes.levelled(self._values)
 
     def _lifts(self) -> Callable[[bool, int], list[Array32] | None]:
         """What turns paths into the extremes of their cells, block by block; None where every cell is a step.

@@ -21,6 +21,7 @@ from models.ensemble import Combination
 from models.grid import Grid, Segment, within_history
 from models.library import PathLibrary
 from models.ramp_reference import RampReference
+from models.regimes import Regimes
 from models.registry import MEMBERS, REFERENCE_MEMBERS
 
 if TYPE_CHECKING:
@@ -28,9 +29,10 @@ if TYPE_CHECKING:
 
 Arrays = dict[str, NDArray[Any]]
 
-FORMAT, VERSION = "detector-forecaster", 1
+FORMAT, VERSION = "detector-forecaster", 2
 NEWEST = 288  # scores that are kept without the history
 LIBRARY = ("residuals", "donor", "deviation", "origins", "ends", "restless", "volatile")
+REGIMES = ("row", "begin", "end", "back", "times", "add")
 REFERENCE = ("low", "high", "noise", "inflation", "bar", "onsets")
 
 
@@ -53,6 +55,7 @@ def to_bytes(f: Forecaster, values: bool = True) -> bytes:
         "blocks": [_block_header(block) for _, block in f._blocks],
     }
     arrays: Arrays = {"learned_to": f._learned_to}
+    arrays |= {f"regimes/{name}": getattr(f._regimes, name) for name in REGIMES}
     if values:
         arrays["values"] = f._values
     for b, (rows, block) in enumerate(f._blocks):
@@ -81,11 +84,13 @@ def restore(f: Forecaster, header: Mapping[str, Any], arrays: Arrays, values: ND
         raise ValueError(f"saved forecaster: expected its history, {list(header['shape'])}, got {got}")
     f._values = np.where(np.isfinite(history), history, np.nan)
     f._end, f._learned_to = int(header["end"]), arrays["learned_to"]
+    f._regimes = Regimes(**{name: arrays[f"regimes/{name}"] for name in REGIMES})
+    past = f._regimes.levelled(f._values)
     for b, head in enumerate(header["blocks"]):
         rows = arrays[f"block/{b}/rows"]
         near = within_history(f.grid, int(head["fitted"]))
         terms = Terms(f.step, f.seasons, f.seed, near, int(head["fitted"]), f.members)
-        f._blocks.append((rows, _block(terms, head, _of(f"block/{b}", arrays), f._values[rows])))
+        f._blocks.append((rows, _block(terms, head, _of(f"block/{b}", arrays), past[rows])))
     if "above" in arrays:
         f._scorer = AnomalyScorer.from_arrays(_of("scorer", arrays))
         f._scores = Scores(arrays["above"], arrays["below"], arrays["kind"])

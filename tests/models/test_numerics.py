@@ -162,7 +162,7 @@ def test_spikes_teach_no_member_but_stay_observed():
     assert panel.values.dtype == np.float64
     assert panel.values[:, 250].max() < 3
     np.testing.assert_array_equal(panel.observed, values)
-    np.testing.assert_array_equal(actuals(panel, np.full((4, 1), 249), 3)[:, 0, 1], np.float32(99.0))
+    np.testing.assert_array_equal(actuals(panel.observed, np.full((4, 1), 249), 3)[:, 0, 1], np.float32(99.0))
 
 
 def test_seasons_are_those_found_and_those_of_the_calendar_that_a_history_holds_twice():

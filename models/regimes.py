@@ -1,0 +1,227 @@
+"""Parts of a history that are not what the series is now: before a lasting step, and excursions that are over.
+
+After a disk is enlarged, its old level is no precedent; after one is cleaned up, neither is the climb before it. The
+members would forget such a past within days, the odds only when it leaves the history. A step is taken for one where
+the series never moved nearly as far within so short a time, and stayed. Where it leads back to where the series has
+been for most of its past, what came before it was an *excursion*, and is left out at once. Where it leads to a new
+level, the past is moved to that level once it has *lasted*: until then the old one may come back.
+
+Shapes: n series, T columns, C parts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from models.grid import DAY, MINUTE
+from models.panel import Float, Index, coarsen, fill
+
+CELL = 5 * MINUTE  # steps are looked for on cells of this width
+SPAN_SECONDS, LEAST_SPAN = 1800, 3  # of the medians on both sides of a step; in cells at least
+UNPRECEDENTED = 2.5  # times what the series otherwise moved within two spans
+ALSO = 0.5  # of a step is as much as the step
+DAYS = 7  # before, whose same hours a cell is compared with
+MOST_STEPS = 2  # in a history; a series with more is one that steps
+NEAR = 0.25  # of a step, within which the series is where the step led
+STAYS = 0.95  # of the cells since a step that must be on its side of the middle
+LASTED = 12 * 3600  # seconds after which a new level has come to stay
+RESCALES = 1.25  # ratio of two levels from which on it is asked whether the swing changed with the level
+EXCURSION_MOST = 0.25  # of the history that an excursion may be
+
+
+@dataclass(frozen=True)
+class Regimes:
+    """Columns ``begin [C]`` up to ``end [C]``, counted back from the last, of the series ``row [C]``; they are ``times
+    [C]`` the columns ``back [C]`` before them (0: themselves), and what to ``add [C]``; NaN: nothing is known of them.
+    """
+
+    row: Index
+    begin: Index
+    end: Index
+    back: Index
+    times: Float
+    add: Float
+
+    def __len__(self) -> int:
+        return len(self.row)
+
+    def levelled(self, values: Float, excursions: bool = False) -> Float:
+        """``values [n, T]`` as if the series had always been what it is now, or, with its ``excursions``, always at its
+        level; the same array where it was.
+        """
+        if not len(self):
+            return values
+        out, T = values.copy(), values.shape[1]
+        for i, begin, end, back, times, add in zip(*(getattr(self, f.name) for f in fields(self)), strict=True):
+            if excursions and back:
+                continue
+            first, last = max(0, T - begin), max(0, T - end)
+            for a in range(first, last, back or T):
+                b = min(last, a + (back or T))
+                out[i, a:b] = times * out[i, a - back : b - back] + add if a >= back else np.nan
+        return out
+
+    def later(self, columns: int) -> Regimes:
+        """The same after as many new ``columns``."""
+        return replace(self, begin=self.begin + columns, end=self.end + columns)
+
+    def select(self, rows: Index) -> Regimes:
+        """The same of the series ``rows``, in that order."""
+        where = [(new, at) for new, old in enumerate(rows) for at in np.flatnonzero(self.row == old)]
+        new, at = np.array(where, np.int64).reshape(-1, 2).T
+        return Regimes(new, *(getattr(self, f.name)[at] for f in fields(self)[1:]))
+
+    def beside(self, other: Regimes, n: int) -> Regimes:
+        """These of ``n`` series and then those of ``other``."""
+        both = (np.concatenate([getattr(self, f.name), getattr(other, f.name)]) for f in fields(self)[1:])
+        return Regimes(np.concatenate([self.row, other.row + n]), *both)
+
+
+_NOTHING = np.empty(0, np.int64)
+NONE = Regimes(_NOTHING, _NOTHING, _NOTHING, _NOTHING, np.empty(0), np.empty(0))  # histories that are all of one piece
+
+
+Part = tuple[int, int, int, float, float]
+
+
+def find_regimes(values: Float, step: int) -> Regimes:
+    """The parts of ``values [n, T]``, NaN missing, a column each ``step`` seconds, that are not what is now."""
+    width = max(1, CELL // step)
+    seconds = width * step
+    cells = coarsen(values, width)
+    span = max(LEAST_SPAN, SPAN_SECONDS // seconds)
+    day = DAY // seconds if DAY % seconds == 0 else 0
+    found = []
+    for i, row in enumerate(fill(cells, np.zeros(len(cells), np.int64))):
+        there = np.flatnonzero(np.isfinite(row))
+        if len(there) < 8 * span:
+            continue
+        y = row[there[0] :]
+        for first, last, cycle, times, add in _parts(y, span, day if len(y) >= 2 * day else 0, -(-LASTED // seconds)):
+            start = values.shape[1] if first == 0 else (len(y) - first) * width
+            found.append((i, start, (len(y) - last) * width, cycle * width, times, add))
+    if not found:
+        return NONE
+    *columns, times, add = zip(*found, strict=True)
+    return Regimes(*(np.array(c, np.int64) for c in columns), np.array(times), np.array(add))
+
+
+def _parts(y: Float, span: int, day: int, lasted: int) -> list[Part]:
+    """What of ``y [T]`` is not as it is now: the cells from and up to, how far back to look instead, by what to
+    multiply and what to add, in the order in which that is to be done.
+    """
+    d = _from_days(y, day) if day else y
+    first = day * min(DAYS, len(y) // day // 2) if day else 0  # the first days are too few to compare with
+    medians = _running_median(d, span)
+    out: list[Part] = []
+    end = len(y)
+    now = y.copy()
+    for s in _steps(y, d, span, first, DAYS * day):
+        before, after = medians[s - 1], medians[s + span - 1]
+        middle, side = (before + after) / 2, np.sign(after - before)
+        wrong = np.flatnonzero(side * (d[s - span : s + span] - middle) <= 0)
+        s += (int(wrong[-1]) + 1 if len(wrong) else 0) - span
+        since = d[s : min(end, s + 3 * day)] if day else d[s:end]
+        if len(since) < span or np.mean(side * (since - middle) > 0) < STAYS:
+            continue
+        home = after - NEAR * (after - before)
+        there = np.flatnonzero(side * (medians[first + span : s - span] - home) >= 0)
+        left = int(there[-1]) + first + span + 1 if len(there) else 0  # the cell after the last span that was there
+        stay = side * (d[max(first, left - (day or s - left)) : left] - middle) > 0
+        if left and s - left <= EXCURSION_MOST * s and stay.mean() >= 0.5:
+            over = s + int((side * (d[s:end] - home) >= 0).argmax()) + 1  # the way back is no part of it either
+            cycle = DAYS * day if left >= 2 * DAYS * day else day
+            out.append((left, over, cycle, 1.0, 0.0 if cycle else np.nan))
+            end = left
+        elif end - s >= lasted:
+            times, add, moved = _moved(now, s, end, day)
+            if side * moved < abs(after - before) / 2:
+                break  # other hours say that it is no lasting step
+            out += [(0, s, 0, times, add), (s - 1, s + 1, 0, 1.0, np.nan)]  # a mean over the step is of neither level
+            now[:s] = times * now[:s] + add
+            end = s
+        else:
+            break
+    # Levels first: what takes the place of an excursion is then at the present one.
+    return sorted(out, key=lambda part: (part[2] > 0, part[0]))
+
+
+def _moved(y: Float, s: int, end: int, day: int) -> tuple[float, float, float]:
+    """What brings the cells before ``s`` to the level since: by what to multiply, what to add, and how far the level
+    moved; by the same hours of the day before where there is one.
+    """
+    many = min(end - s, day) if day and s >= day else min(end - s, s)
+    since, before = y[s : s + many], y[s - (day or many) :][:many]
+    old, new = float(np.median(before)), float(np.median(since))
+    times = 1.0
+    if np.fmin.reduce(y) >= 0 and min(old, new) * RESCALES < max(old, new):
+        # A rate that halves halves its swing too; a disk that is enlarged keeps it.
+        spread = [np.subtract(*np.quantile(part, [0.75, 0.25])) for part in (before, since)]
+        if min(spread) > 0 and min(old, new) > 0 and abs(np.log(spread[1] / spread[0] * old / new)) < abs(np.log(spread[1] / spread[0])):
+            times = new / old
+    return times, float(np.median(since - times * before)), new - old
+
+
+def _steps(y: Float, d: Float, span: int, first: int, week: int) -> list[int]:
+    """Cells of ``y [T]`` at which unprecedented steps are, newest first; none where there are more than MOST_STEPS.
+
+    ``d [T]``: from the days before. What moves only in it, or did so a week before or after too, is no step.
+    """
+    plain, moved = _difference(_running_median(y, span), span), _difference(_running_median(d, span), span)
+    moved[np.sign(moved) * plain < ALSO * np.abs(moved)] = 0
+    moved[: first + span] = 0
+    size, at = np.abs(moved), []
+    for _ in range(MOST_STEPS):
+        s = int(size.argmax())
+        again = [plain[max(0, o - span) : o + span + 1] for o in (s - week, s + week) if week and 0 <= o < len(y)]
+        if not any((np.sign(moved[s]) * one >= ALSO * size[s]).any() for one in again):
+            at.append((s, size[s]))
+        size[max(0, s - 2 * span) : s + 2 * span + 1] = 0
+    return sorted((s for s, height in at if height > UNPRECEDENTED * size.max()), reverse=True)
+
+
+def _difference(medians: Float, span: int) -> Float:
+    """How far the median of ``span`` cells from each on is from that of those before it; 0 near the ends, ``[T]``."""
+    out = np.zeros(len(medians))
+    out[span : len(out) - span + 1] = medians[2 * span - 1 :] - medians[span - 1 : len(medians) - span]
+    return out
+
+
+@njit(cache=True)
+def _from_days(y: Float, day: int) -> Float:
+    """``y [T]`` from the median of the same hour of up to DAYS days before; 0 on the first day."""
+    out = np.zeros(len(y))
+    ordered = np.empty(DAYS)
+    for t in range(day, len(y)):
+        count = min(t // day, DAYS)
+        for j in range(count):
+            v = y[t - (j + 1) * day]
+            k = j
+            while k > 0 and ordered[k - 1] > v:
+                ordered[k] = ordered[k - 1]
+                k -= 1
+            ordered[k] = v
+        out[t] = y[t] - 0.5 * (ordered[(count - 1) // 2] + ordered[count // 2])
+    return out
+
+
+@njit(cache=True)
+def _running_median(y: Float, span: int) -> Float:
+    """Median of the ``span`` cells up to and with each one, ``[T]``; of the first ones: of what is there."""
+    out = np.empty(len(y))
+    ordered = np.empty(span)
+    for t in range(len(y)):
+        count = min(t + 1, span)
+        for j in range(count):
+            v = y[t - j]
+            k = j
+            while k > 0 and ordered[k - 1] > v:
+                ordered[k] = ordered[k - 1]
+                k -= 1
+            ordered[k] = v
+        out[t] = 0.5 * (ordered[(count - 1) // 2] + ordered[count // 2])
+    return out

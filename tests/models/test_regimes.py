@@ -1,0 +1,133 @@
+"""What a series was before a lasting step, or while something was wrong, is no precedent for what it is now."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from models import Forecaster
+from models.regimes import find_regimes
+from models.synthetic import ar_noise
+
+STEP, DAY, WEEK = 300, 288, 2016
+T = 5 * WEEK
+LIMIT = 90.0
+
+
+def healthy(seed: int = 0, weekly: bool = False) -> np.ndarray:
+    """A level of 60 with a daily course and noise that is correlated."""
+    t = np.arange(T + 7 * DAY)
+    y = 60 + 5 * np.sin(2 * np.pi * t / DAY) + ar_noise(1, len(t), seed=seed)[0]
+    return y - np.where(weekly & (t // DAY % 7 > 4), 4.0, 0.0)
+
+
+def climb(days: float, height: float, end: int) -> np.ndarray:
+    t = np.arange(T + 7 * DAY)
+    return np.where(t < end, np.clip((t - (end - days * DAY)) / (days * DAY), 0, 1) * height, 0.0)
+
+
+def plateau(begin: int, end: int, height: float) -> np.ndarray:
+    t = np.arange(T + 7 * DAY)
+    return np.where((t >= begin) & (t < end), height, 0.0)
+
+
+def odds(y: np.ndarray, at: int, above: bool = True, limit: float = LIMIT) -> tuple[float, float]:
+    """P(breach) within a day and within a week, from column ``at``."""
+    f = Forecaster(STEP, 7 * 86400).fit(y[None, max(0, at - T) : at], start=0)
+    day, week = f.forecast().breach(limit, above, run=3).probability_within([86400, 7 * 86400])[0]
+    return float(day), float(week)
+
+
+@pytest.mark.parametrize("weekly", [False, True])
+@pytest.mark.parametrize("height", [27.0, 36.0])
+def test_after_a_repair_the_odds_are_those_of_a_healthy_series_within_half_an_hour(height: float, weekly: bool) -> None:
+    calm = healthy(weekly=weekly)
+    y = calm + climb(2, height, T)
+    before, after = odds(y, T - 1), odds(y, T + 7)
+    assert before[0] > 0.9
+    assert after[0] < 0.1
+    assert after[1] < 0.35
+    assert odds(calm, T + 7)[1] < 0.1
+
+
+def test_a_breach_that_was_repaired_is_not_forgotten_by_the_base_rate() -> None:
+    calm = healthy()
+    broken = odds(calm + climb(2, 36.0, T), T + 2 * DAY)
+    assert odds(calm, T + 2 * DAY)[1] < broken[1] < 0.35
+
+
+def test_half_a_day_after_a_disk_is_enlarged_its_old_level_is_no_precedent() -> None:
+    y = healthy() + plateau(0, T, 27.0)
+    assert odds(y, T - 1)[0] > 0.9
+    assert max(odds(y, T + DAY // 2 + 1)) < 0.1
+
+
+def test_a_step_towards_the_limit_counts_as_the_new_level_too() -> None:
+    y = healthy() + plateau(T, T + WEEK, 24.0)
+    at = T + DAY // 2 + 1
+    f = Forecaster(STEP, 7 * 86400).fit(y[None, max(0, at - T) : at], start=0)
+    week_ahead = f.forecast().quantile([0.1, 0.5, 0.9])[0, :, -1]
+    assert week_ahead[1] == pytest.approx(healthy()[at + WEEK - DAY - 12 : at + WEEK - DAY].mean() + 24, abs=2.5)
+    assert week_ahead[0] > 75
+
+
+def test_an_incident_that_is_over_leaves_the_rhythm_of_the_week_alone() -> None:
+    calm = healthy(weekly=True)
+    y = calm + plateau(T - DAY, T - DAY // 4, 20.0)
+    f = Forecaster(STEP, 7 * 86400).fit(np.stack([y, calm])[:, :T], start=0)
+    median = f.forecast().quantile([0.5])[:, 0]
+    assert np.abs(median[0] - median[1]).max() < 1.5
+
+
+def kept(y: np.ndarray) -> int:
+    return len(find_regimes(y[None, :T], STEP))
+
+
+def test_a_series_of_one_piece_stays_as_it_is() -> None:
+    rng = np.random.default_rng(3)
+    t = np.arange(T)
+    hours = t // 12 % 24
+    for seed in range(10):
+        assert kept(healthy(seed, weekly=seed % 2 > 0)) == 0
+    assert kept(np.cumsum(rng.standard_normal(T))) == 0, "a random walk"
+    assert kept(rng.standard_t(2, T)) == 0, "heavy tails"
+    assert kept(np.where((hours >= 9) & (hours < 15), 100.0, 5.0) + rng.standard_normal(T)) == 0, "a session"
+    assert kept(np.where(t // 100 % 2, 9.0, 3.0) + rng.standard_normal(T)) == 0, "on and off"
+    week = 40 + np.where(t // DAY % 7 < 5, 20 * np.sin(t * 2 * np.pi / DAY) + 20, 0) + rng.standard_normal(T)
+    assert kept(week) == 0
+    assert kept(week[-4 * WEEK :]) == 0
+    assert kept(week[-2 * WEEK :]) == 0, "two weekends"
+    assert kept(60 + t % (3 * DAY) * 0.03 + rng.standard_normal(T)) == 0, "regular clean-ups"
+    assert kept(np.full(T, 7.0)) == 0
+    assert kept(np.full(T, np.nan)) == 0
+
+
+def test_a_dip_that_may_come_back_moves_nothing() -> None:
+    assert kept(healthy() - plateau(T - 3 * 12, T, 30.0)) == 0
+
+
+def test_what_is_no_precedent_is_found_by_where_it_was() -> None:
+    y = np.stack([healthy(1), healthy(2) + climb(2, 30.0, T - DAY), healthy(3) + plateau(0, T - WEEK, 15.0)])[:, :T]
+    found = find_regimes(y, STEP)
+    assert set(found.row.tolist()) == {1, 2}
+    level = found.levelled(y)
+    np.testing.assert_array_equal(level[0], y[0])
+    assert np.nanmax(np.abs(level[1] - healthy(2)[:T])) < 12, "but for the first quarter of the climb"
+    assert np.nanmax(np.abs(level[2] - healthy(3)[:T])) < 0.5
+    np.testing.assert_array_equal(found.levelled(y, excursions=True)[1], y[1])
+    chosen = found.select(np.array([2, 1]))
+    np.testing.assert_array_equal(chosen.levelled(y[[2, 1]]), level[[2, 1]])
+    parts = found.select(np.array([0])).beside(found.select(np.array([1, 2])), 1)
+    np.testing.assert_array_equal(parts.levelled(y), level)
+
+
+def test_new_columns_move_the_parts_along_and_survive_saving() -> None:
+    y = np.stack([healthy(2) + climb(2, 30.0, T - 7), healthy(3) + plateau(0, T - WEEK, 15.0), healthy(4)])
+    f = Forecaster(STEP, 86400).fit(y[:, :T], start=0)
+    whole = f.update(y[:, T : T + 40])
+    again = Forecaster.from_bytes(whole.to_bytes(values=False), y[:, 40 : T + 40])
+    np.testing.assert_array_equal(again.forecast().paths, whole.forecast().paths)
+    part = whole.select([1, 0]).beside(whole.select([2]))
+    np.testing.assert_array_equal(part.forecast().paths, whole.forecast().paths[[1, 0, 2]])
+    median = whole.forecast().quantile([0.5])[:, 0]
+    assert np.abs(median[:, 11] - y[:, T + 39 + 12]).max() < 4
