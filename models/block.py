@@ -165,7 +165,8 @@ def look(
     unrest: tuple[Float, Float] | None = None,
 ) -> Now:
     """What a block's series are like at the end of ``values``, levelled, and ``raw``; what is already known of that is
-    not found again."""
+    not found again.
+    """
     terms = b.terms
     if made is None:
         made = panels(values, terms, b.about)
@@ -233,7 +234,7 @@ def _ramp_panel(values: Float, terms: Terms, about: About, made: dict[int, Panel
     width = max(1, RAMP_CELL // terms.step)
     columns = terms.fitted // width
     table = lengths_table(None, terms.seasons, terms.step * width, np.full(len(values), columns))
-    if width not in made or values is not raw and not np.array_equal(values, raw, equal_nan=True):
+    if width not in made or not np.array_equal(values, raw, equal_nan=True):
         return make_panel(raw - about.centre, terms.step, width, table)
     like = made[width]
     # Where gaps are filled from another season, the same cells have other values.

@@ -49,8 +49,8 @@ def buckets(horizon: int) -> Index:
 
 @njit(cache=True)
 def actuals(values: Float, origins: Origins, horizon: int) -> Array32:
-    """What of ``values [n, T]`` came after each origin ``[n, K]``, ``[n, K, H]``; NaN where missing, not yet there, or no
-    origin.
+    """What of ``values [n, T]`` came after each origin ``[n, K]``, ``[n, K, H]``; NaN where missing, not yet there, or
+    no origin.
     """
     n, K = origins.shape
     out = np.full((n, K, horizon), np.float32(np.nan))

@@ -76,8 +76,9 @@ class Forecast:
     seconds from the origin (the last column) to the end of each cell. ``lifts(above, run)``: what to add to a path for
     the level that ``run`` consecutive points stay beyond somewhere in a cell ``[n, K, H]``, None where all cells are
     steps. ``history [n, T]``: the observations, brought to the present level. ``state [n]``: ok, insufficient_history
-    or no_data. ``reach [n]``: seconds to which the history lets us look; cells beyond are NaN. ``follows [n, K]``: paths that follow a ramp, whose
-    odds are those of the ramp; ``calibrator``: of the odds of the others. ``bounds``: of the data.
+    or no_data. ``reach [n]``: seconds to which the history lets us look; cells beyond are NaN. ``follows [n, K]``:
+    paths that follow a ramp, whose odds are those of the ramp; ``calibrator``: of the odds of the others. ``bounds``: of
+    the data.
     """
 
     paths: Array32

@@ -23,7 +23,7 @@ from models.panel import Float, Index, coarsen, fill
 CELL = 5 * MINUTE  # steps are looked for on cells of this width
 SPAN_SECONDS, LEAST_SPAN = 1800, 3  # of the medians on both sides of a step; in cells at least
 UNPRECEDENTED = 2.5  # times what the series otherwise moved within two spans
-ALSO = 0.5  # of a step is as much as the step
+HALF = 0.5  # of a step is on its side, and as much as the step
 DAYS = 7  # before, whose same hours a cell is compared with
 MOST_STEPS = 2  # in a history; a series with more is one that steps
 NEAR = 0.25  # of a step, within which the series is where the step led
@@ -106,8 +106,26 @@ def find_regimes(values: Float, step: int) -> Regimes:
             found.append((i, start, (len(y) - last) * width, cycle * width, times, add))
     if not found:
         return NONE
-    *columns, times, add = zip(*found, strict=True)
-    return Regimes(*(np.array(c, np.int64) for c in columns), np.array(times), np.array(add))
+    table = np.array(found)
+    whole = table[:, :4].astype(np.int64).T
+    return Regimes(whole[0], whole[1], whole[2], whole[3], table[:, 4], table[:, 5])
+
+
+@dataclass(frozen=True)
+class _Step:
+    """A step at cell ``at``, from the level ``before`` to that ``after`` it."""
+
+    at: int
+    before: float
+    after: float
+
+    @property
+    def height(self) -> float:
+        return self.after - self.before
+
+    def beyond(self, cells: Float, share: float) -> NDArray[np.bool_]:
+        """Which ``cells`` are on its side of the level that is this ``share`` of the way back."""
+        return np.asarray(np.sign(self.height) * (cells - self.after + share * self.height) >= 0)
 
 
 def _parts(y: Float, span: int, day: int, lasted: int) -> list[Part]:
@@ -116,30 +134,22 @@ def _parts(y: Float, span: int, day: int, lasted: int) -> list[Part]:
     """
     d = _from_days(y, day) if day else y
     first = day * min(DAYS, len(y) // day // 2) if day else 0  # the first days are too few to compare with
-    medians = _running_median(d, span)
     out: list[Part] = []
-    end = len(y)
-    now = y.copy()
-    for s in _steps(y, d, span, first, DAYS * day):
-        before, after = medians[s - 1], medians[s + span - 1]
-        middle, side = (before + after) / 2, np.sign(after - before)
-        wrong = np.flatnonzero(side * (d[s - span : s + span] - middle) <= 0)
-        s += (int(wrong[-1]) + 1 if len(wrong) else 0) - span
+    now, end = y.copy(), len(y)
+    for step in _steps(y, d, span, first, DAYS * day):
+        s = step.at
         since = d[s : min(end, s + 3 * day)] if day else d[s:end]
-        if len(since) < span or np.mean(side * (since - middle) > 0) < STAYS:
+        if len(since) < span or step.beyond(since, HALF).mean() < STAYS:
             continue
-        home = after - NEAR * (after - before)
-        there = np.flatnonzero(side * (medians[first + span : s - span] - home) >= 0)
-        left = int(there[-1]) + first + span + 1 if len(there) else 0  # the cell after the last span that was there
-        stay = side * (d[max(first, left - (day or s - left)) : left] - middle) > 0
-        if left and s - left <= EXCURSION_MOST * s and stay.mean() >= 0.5:
-            over = s + int((side * (d[s:end] - home) >= 0).argmax()) + 1  # the way back is no part of it either
+        left = _left(d, step, span, first, day)
+        if left:
+            over = s + int(step.beyond(d[s:end], NEAR).argmax()) + 1  # the way back is no part of it either
             cycle = DAYS * day if left >= 2 * DAYS * day else day
             out.append((left, over, cycle, 1.0, 0.0 if cycle else np.nan))
             end = left
         elif end - s >= lasted:
             times, add, moved = _moved(now, s, end, day)
-            if side * moved < abs(after - before) / 2:
+            if moved / step.height < HALF:
                 break  # other hours say that it is no lasting step
             out += [(0, s, 0, times, add), (s - 1, s + 1, 0, 1.0, np.nan)]  # a mean over the step is of neither level
             now[:s] = times * now[:s] + add
@@ -148,6 +158,16 @@ def _parts(y: Float, span: int, day: int, lasted: int) -> list[Part]:
             break
     # Levels first: what takes the place of an excursion is then at the present one.
     return sorted(out, key=lambda part: (part[2] > 0, part[0]))
+
+
+def _left(d: Float, step: _Step, span: int, first: int, day: int) -> int:
+    """The cell from which on the series was away from where ``step`` led it back to; 0 if it led to a new level."""
+    there = np.flatnonzero(step.beyond(_running_median(d[: step.at - span], span)[first + span :], NEAR))
+    if not len(there):
+        return 0
+    left = int(there[-1]) + first + span + 1
+    stay = step.beyond(d[max(first, left - (day or step.at - left)) : left], HALF)
+    return left if step.at - left <= EXCURSION_MOST * step.at and stay.mean() >= HALF else 0
 
 
 def _moved(y: Float, s: int, end: int, day: int) -> tuple[float, float, float]:
@@ -160,28 +180,35 @@ def _moved(y: Float, s: int, end: int, day: int) -> tuple[float, float, float]:
     times = 1.0
     if np.fmin.reduce(y) >= 0 and min(old, new) * RESCALES < max(old, new):
         # A rate that halves halves its swing too; a disk that is enlarged keeps it.
-        spread = [np.subtract(*np.quantile(part, [0.75, 0.25])) for part in (before, since)]
-        if min(spread) > 0 and min(old, new) > 0 and abs(np.log(spread[1] / spread[0] * old / new)) < abs(np.log(spread[1] / spread[0])):
-            times = new / old
+        spread = [float(np.subtract(*np.quantile(part, [0.75, 0.25]))) for part in (before, since)]
+        if min(*spread, old, new) > 0:
+            wider = np.log(spread[1] / spread[0])
+            times = new / old if abs(wider - np.log(new / old)) < abs(wider) else 1.0
     return times, float(np.median(since - times * before)), new - old
 
 
-def _steps(y: Float, d: Float, span: int, first: int, week: int) -> list[int]:
-    """Cells of ``y [T]`` at which unprecedented steps are, newest first; none where there are more than MOST_STEPS.
+def _steps(y: Float, d: Float, span: int, first: int, week: int) -> list[_Step]:
+    """Unprecedented steps of ``y [T]``, newest first; none where there are more than MOST_STEPS.
 
     ``d [T]``: from the days before. What moves only in it, or did so a week before or after too, is no step.
     """
-    plain, moved = _difference(_running_median(y, span), span), _difference(_running_median(d, span), span)
-    moved[np.sign(moved) * plain < ALSO * np.abs(moved)] = 0
+    medians = _running_median(d, span)
+    plain, moved = _difference(_running_median(y, span), span), _difference(medians, span)
+    moved[np.sign(moved) * plain < HALF * np.abs(moved)] = 0
     moved[: first + span] = 0
     size, at = np.abs(moved), []
     for _ in range(MOST_STEPS):
         s = int(size.argmax())
         again = [plain[max(0, o - span) : o + span + 1] for o in (s - week, s + week) if week and 0 <= o < len(y)]
-        if not any((np.sign(moved[s]) * one >= ALSO * size[s]).any() for one in again):
+        if not any((np.sign(moved[s]) * one >= HALF * size[s]).any() for one in again):
             at.append((s, size[s]))
         size[max(0, s - 2 * span) : s + 2 * span + 1] = 0
-    return sorted((s for s, height in at if height > UNPRECEDENTED * size.max()), reverse=True)
+    out = []
+    for s in sorted((s for s, height in at if height > UNPRECEDENTED * size.max()), reverse=True):
+        step = _Step(s, float(medians[s - 1]), float(medians[s + span - 1]))
+        wrong = np.flatnonzero(~step.beyond(d[s - span : s + span], HALF))
+        out.append(replace(step, at=s - span + (int(wrong[-1]) + 1 if len(wrong) else 0)))
+    return out
 
 
 def _difference(medians: Float, span: int) -> Float:
