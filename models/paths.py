@@ -77,8 +77,8 @@ class Forecast:
     the level that ``run`` consecutive points stay beyond somewhere in a cell ``[n, K, H]``, None where all cells are
     steps. ``history [n, T]``: the observations, brought to the present level. ``state [n]``: ok, insufficient_history
     or no_data. ``reach [n]``: seconds to which the history lets us look; cells beyond are NaN. ``follows [n, K]``:
-    paths that follow a ramp, whose odds are those of the ramp; ``calibrator``: of the odds of the others. ``bounds``: of
-    the data.
+    paths that follow a ramp, whose odds are those of the ramp; ``calibrator``: of the others' odds. ``bounds``: of the
+    data.
     """
 
     paths: Array32
