@@ -158,14 +158,14 @@ def fit_block(values: Float, terms: Terms, about: About, raw: Float, told: Float
 def look(
     b: Block,
     values: Float,
-    raw: Float,
+    raw: Float | None = None,
     made: dict[int, Panel] | None = None,
     ramp_panel: Panel | None = None,
     ramps: list[Ramp] | None = None,
     unrest: tuple[Float, Float] | None = None,
 ) -> Now:
-    """What a block's series are like at the end of ``values``, levelled, and ``raw``; what is already known of that is
-    not found again.
+    """What a block's series are like at the end of ``values``, levelled, and ``raw`` (None: the same); what is known of
+    that already is not found again.
     """
     terms = b.terms
     if made is None:
@@ -229,13 +229,13 @@ def panels(values: Float, terms: Terms, about: About) -> dict[int, Panel]:
     return out
 
 
-def _ramp_panel(values: Float, terms: Terms, about: About, made: dict[int, Panel], raw: Float) -> Panel:
+def _ramp_panel(values: Float, terms: Terms, about: About, made: dict[int, Panel], raw: Float | None) -> Panel:
     """The panel on which ramps are looked for, from one of those ``made`` where that has the same cells."""
     width = max(1, RAMP_CELL // terms.step)
     columns = terms.fitted // width
     table = lengths_table(None, terms.seasons, terms.step * width, np.full(len(values), columns))
-    if width not in made or not np.array_equal(values, raw, equal_nan=True):
-        return make_panel(raw - about.centre, terms.step, width, table)
+    if width not in made or (raw is not None and not np.array_equal(values, raw, equal_nan=True)):
+        return make_panel((values if raw is None else raw) - about.centre, terms.step, width, table)
     like = made[width]
     # Where gaps are filled from another season, the same cells have other values.
     differ = (table[:, 0] != like.lengths[:, 0]) & ~np.isfinite(like.observed).all(1)

@@ -133,7 +133,8 @@ class Forecaster:
         """Paths from the last column on."""
         past = self._levelled()
         if not self._now:
-            self._now = [look(block, past[rows], self._values[rows]) for rows, block in self._blocks]
+            raw = self._values if len(self._regimes) else None
+            self._now = [look(b, past[rows], None if raw is None else raw[rows]) for rows, b in self._blocks]
         parts = [paths_of(b, past[r], now) for (r, b), now in zip(self._blocks, self._now, strict=True)]
         restored = [p + b.about.centre[:, None] for (_, b), (p, _) in zip(self._blocks, parts, strict=True)]
         paths = self._joined([np.asarray(p, np.float32) for p in restored])
