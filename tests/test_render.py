@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from detector.catalogue import load_catalogue
 from detector.cli import app
-from detector.render.tree import differences, render_tree
+from detector.render.tree import differences, render_tree, strays
 from detector.servers import Prometheus, wait_until
 
 DEPLOY = Path(__file__).parent.parent / "deploy"
@@ -23,7 +23,9 @@ ENVIRONMENTS = ("production", "staging")
 
 @pytest.mark.parametrize("environment", ENVIRONMENTS)
 def test_the_committed_tree_is_what_the_catalogue_renders(environment: str) -> None:
-    assert differences(render_tree(load_catalogue("day_trade"), environment), DEPLOY / environment) == []
+    files = render_tree(load_catalogue("day_trade"), environment)
+    assert differences(files, DEPLOY / environment) == []
+    assert strays(files, DEPLOY / environment) == []
 
 
 def test_check_names_the_files_that_differ_and_how_to_mend_them(tmp_path: Path) -> None:
@@ -32,14 +34,44 @@ def test_check_names_the_files_that_differ_and_how_to_mend_them(tmp_path: Path) 
     assert run(app, command).exit_code == 0
     assert run(app, [*command, "--check"]).exit_code == 0
     (tmp_path / "prometheus/rules/detector.yml").write_text("groups: []\n")
-    (tmp_path / "stray.yml").write_text("")
     checked = run(app, [*command, "--check"])
     assert checked.exit_code == 1
-    for said in ("prometheus/rules/detector.yml is not what", "stray.yml is not what", f"--out {tmp_path}"):
+    for said in ("prometheus/rules/detector.yml is not what", f"--out {tmp_path}"):
         assert said in checked.output.replace("\n", "")
     assert run(app, command).exit_code == 0
     assert run(app, [*command, "--check"]).exit_code == 0
-    assert not (tmp_path / "stray.yml").exists()
+
+
+def test_a_file_that_is_not_rendered_is_named_and_never_removed(tmp_path: Path) -> None:
+    run = CliRunner().invoke
+    command = ["render", "--env", "staging", "--out", str(tmp_path)]
+    mine = tmp_path / "prometheus/mine.yml"
+    mine.parent.mkdir()
+    mine.write_text("precious: true\n")
+    rendered = run(app, command)
+    assert rendered.exit_code == 0
+    assert f"{mine} is not rendered" in rendered.output
+    assert mine.read_text() == "precious: true\n"
+    checked = run(app, [*command, "--check"])
+    assert checked.exit_code == 1
+    assert f"{mine} is not rendered" in checked.output
+
+
+def test_the_next_step_of_a_check_names_the_catalogue_that_was_checked(tmp_path: Path) -> None:
+    catalogue = tmp_path / "my.yaml"
+    catalogue.write_text("queries: {a: {expr: up, unit: count}}\nenvironments: {home: {}}\n")
+    checked = CliRunner().invoke(
+        app, ["render", "-c", str(catalogue), "-e", "home", "-o", str(tmp_path / "o"), "--check"]
+    )
+    assert checked.exit_code == 1
+    assert f"--catalogue {catalogue}" in checked.output
+
+
+@pytest.mark.parametrize("option", [["--check"], ["--env", "staging"]])
+def test_what_is_for_the_tree_is_refused_for_the_rules(option: list[str]) -> None:
+    refused = CliRunner().invoke(app, ["render", "rules", *option])
+    assert refused.exit_code == 2
+    assert option[0] in refused.output
 
 
 def test_an_unknown_environment_is_refused_with_the_known_ones(tmp_path: Path) -> None:

@@ -18,6 +18,10 @@ detector render --env production --out deploy/production --check
 detector render rules --catalogue my.yaml --out /etc/prometheus/rules/detector.yml"""
 
 
+_STRAYS_TOLD = 10
+"""Files beside the rendered ones that are named."""
+
+
 class What(StrEnum):
     """What can be rendered."""
 
@@ -47,6 +51,10 @@ def command(
     from detector.catalogue import load_catalogue
     from detector.errors import ConfigError
 
+    if what is not What.tree and (check or env is not None):
+        raise ConfigError(
+            f"render {what}: expected no {'--check' if check else '--env'}, which is for the tree; got it"
+        )
     loaded = load_catalogue(catalogue)
     if what is What.tree:
         _tree(loaded, env, out, check=check)
@@ -74,7 +82,7 @@ def _text(catalogue: Catalogue, what: What, receiver: str) -> str:
 
 def _tree(catalogue: Catalogue, env: str | None, out: Path | None, *, check: bool) -> None:
     from detector.errors import ConfigError
-    from detector.render.tree import differences, render_tree, write_tree
+    from detector.render.tree import differences, render_tree, strays, write_tree
 
     if env is None or out is None:
         missing = "--env" if env is None else "--out"
@@ -84,10 +92,23 @@ def _tree(catalogue: Catalogue, env: str | None, out: Path | None, *, check: boo
     if not check:
         changed = write_tree(files, out)
         typer.echo(f"{out}: {len(files)} files, {len(changed)} changed", err=True)
+        _tell_strays(out, strays(files, out))
         return
     different = differences(files, out)
     for path in different:
         typer.echo(f"{out / path} is not what the catalogue renders", err=True)
     if different:
-        typer.echo(f"next: detector render --env {env} --out {out}", err=True)
+        named = f" --catalogue {catalogue.origin}" if catalogue.origin and Path(catalogue.origin).is_file() else ""
+        typer.echo(f"next: detector render --env {env}{named} --out {out}", err=True)
+    beside = strays(files, out)
+    _tell_strays(out, beside)
+    if different or beside:
         raise typer.Exit(1)
+
+
+def _tell_strays(out: Path, paths: list[str]) -> None:
+    """Name the files that no rendering writes; the user alone knows whether they may go."""
+    for path in paths[:_STRAYS_TOLD]:
+        typer.echo(f"{out / path} is not rendered: remove it if an earlier rendering left it", err=True)
+    if len(paths) > _STRAYS_TOLD:
+        typer.echo(f"and {len(paths) - _STRAYS_TOLD} more files under {out} are not rendered", err=True)

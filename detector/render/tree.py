@@ -53,26 +53,40 @@ def render_tree(catalogue: Catalogue, environment: str) -> dict[str, str]:
 
 
 def write_tree(files: Files, out: Path) -> list[str]:
-    """Write the files under ``out``, remove those of an earlier rendering; returns the paths that changed.
+    """Write the files under ``out``, and nothing else there; returns the paths that changed.
+
+    What lies there beside them is left alone (see `strays`): nobody can tell an earlier rendering from someone's file.
 
     Raises:
-        ConfigError: a file cannot be written or removed.
+        ConfigError: a file cannot be written.
     """
     changed = differences(files, out)
     try:
         for path in changed:
-            if path in files:
-                (out / path).parent.mkdir(parents=True, exist_ok=True)
-                (out / path).write_text(files[path], encoding="utf-8")
-            else:
-                (out / path).unlink()
+            (out / path).parent.mkdir(parents=True, exist_ok=True)
+            (out / path).write_text(files[path], encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"cannot write {error.filename}: {error.strerror}") from error
     return changed
 
 
 def differences(files: Files, out: Path) -> list[str]:
-    """Paths that are missing under ``out``, are there but not rendered, or have another text."""
-    there = {str(p.relative_to(out)): p for p in sorted(out.rglob("*")) if p.is_file()}
-    different = [path for path, text in files.items() if path not in there or there[path].read_bytes() != text.encode()]
-    return sorted({*different, *(path for path in there if path not in files)})
+    """Paths of the files that are missing under ``out`` or have another text there.
+
+    Raises:
+        ConfigError: a file cannot be read.
+    """
+    try:
+        return sorted(
+            path
+            for path, text in files.items()
+            if not (out / path).is_file() or (out / path).read_bytes() != text.encode()
+        )
+    except OSError as error:
+        raise ConfigError(f"cannot read {error.filename}: {error.strerror}") from error
+
+
+def strays(files: Files, out: Path) -> list[str]:
+    """Paths that are under ``out`` and are not rendered: left from an earlier catalogue, or someone's own."""
+    there = (str(path.relative_to(out)) for path in out.rglob("*") if path.is_file())
+    return sorted(path for path in there if path not in files)
