@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -19,9 +20,11 @@ limit_threads()
 from celery import Celery  # noqa: E402 - after the threads are limited: it may import numpy
 from celery.schedules import schedstate, schedule  # noqa: E402
 from celery.signals import beat_init, setup_logging  # noqa: E402
+from kombu.transport import TRANSPORT_ALIASES  # noqa: E402
 
 from detector.catalogue import load_catalogue  # noqa: E402
 from detector.clock import SETTLE_SECONDS  # noqa: E402
+from detector.errors import ConfigError, Problem  # noqa: E402
 
 if TYPE_CHECKING:
     from detector.catalogue import Catalogue
@@ -63,17 +66,36 @@ def beat_schedule(catalogue: Catalogue) -> dict[str, dict[str, Any]]:
 
 
 def create_app(catalogue: Catalogue) -> Celery:
-    """The application for a catalogue."""
+    """The application for a catalogue.
+
+    Raises:
+        ConfigError: DETECTOR_BROKER_URL is no URL of a broker.
+    """
     made = Celery("detector", include=["detector.tasks"])
     made.config_from_object("detector.celery_settings")
-    if not os.environ.get("DETECTOR_BROKER_URL") and catalogue.settings.redis:
+    broker = os.environ.get("DETECTOR_BROKER_URL")
+    if broker and broker.partition("://")[0] not in TRANSPORT_ALIASES:
+        wanted = "a URL such as redis://localhost:6379/0"
+        raise ConfigError(Problem("", key="DETECTOR_BROKER_URL", expected=wanted, got=broker))
+    if not broker and catalogue.settings.redis:
         made.conf.update(broker_url=catalogue.settings.redis)
     made.conf.beat_schedule = beat_schedule(catalogue)
     return made
 
 
-catalogue = load_catalogue()
-app = create_app(catalogue)
+def _start() -> tuple[Catalogue, Celery]:
+    """Catalogue and application; under Celery's own command what is wrong with them is told without a traceback."""
+    try:
+        loaded = load_catalogue()
+        return loaded, create_app(loaded)
+    except ConfigError as error:
+        if "celery.bin.celery" not in sys.modules:
+            raise
+        sys.stderr.write(f"{error}\n")
+        raise SystemExit(error.exit_code) from None
+
+
+catalogue, app = _start()
 
 
 def shared_catalogue() -> Catalogue:

@@ -64,6 +64,23 @@ def test_task_and_beat_names_are_the_ones_that_operators_know():
     ]
 
 
+@pytest.mark.parametrize(
+    ("variable", "value", "told"),
+    [
+        ("DETECTOR_CATALOGUE", "nowhere.yaml", "nowhere.yaml: expected a catalogue file, got no such file"),
+        ("DETECTOR_BROKER_URL", "reds://me:secret@host", "expected a URL such as redis://localhost:6379/0"),
+    ],
+)
+def test_a_wrong_environment_is_told_in_one_line_without_a_traceback(variable: str, value: str, told: str):
+    environment = {**os.environ, "DETECTOR_CATALOGUE": "day_trade", variable: value}
+    command = [sys.executable, "-m", "celery", "-A", "detector.app", "worker"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 2
+    [line] = done.stderr.strip().splitlines()
+    assert told in line
+    assert "secret" not in line
+
+
 def test_the_settings_are_those_that_survive_a_half_open_redis():
     from detector import celery_settings as settings
 
