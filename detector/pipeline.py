@@ -34,6 +34,7 @@ from detector.groups import Groups
 from detector.interfaces import ForecasterLike, HistoryLike, Source
 from detector.notices import tell
 from detector.outcomes import Outcomes
+from detector.remarks import RangeWatch
 from detector.scorekeeper import Scorekeeper, Standing
 from detector.showing import show
 from detector.sink import Sink
@@ -91,6 +92,7 @@ class Worker:
         self._scores = Scorekeeper(store)
         self._groups = Groups(store, catalogue)
         self._registers: dict[str, bytes] = {}
+        self._ranges = RangeWatch()
 
     def run_slot(self, slot: int, queries: Sequence[str] | None = None) -> list[CycleResult]:
         """Run the queries (those that have a slot then) one after another; one that fails does not stop the others."""
@@ -133,6 +135,7 @@ class Worker:
             self.publish(result)
             if decided is not None and not result.superseded:
                 tell(result)
+                self._ranges.look(result)
             if not result.superseded and result.state_error is None:  # a store that hangs is not waited for again
                 with _kept_in_memory(result, "curves and figures for `detector serve`"):
                     show(self._store, result)

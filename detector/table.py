@@ -73,10 +73,8 @@ def _table(results: Sequence[CycleResult], layout: _Layout) -> Table:
     from rich import box
     from rich.table import Table
 
-    if layout.short:
-        table = Table(pad_edge=False, padding=(0, 1, 0, 0), box=box.SIMPLE_HEAD)
-    else:
-        table = Table(pad_edge=False)
+    table = Table(pad_edge=False, padding=(0, 1, 0, 0) if layout.short else (0, 1), box=box.SIMPLE_HEAD)
+    if not layout.short:
         table.add_column("query", no_wrap=True)
     table.add_column("series", overflow="fold")
     for name in ("now", *(f"in {format_duration(seconds)}" for seconds in layout.horizons), "P(breach)"):

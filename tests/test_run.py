@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -149,13 +150,27 @@ def test_bad_queries_say_why_and_the_others_go_on(server: Prometheus, pushgatewa
     done = detector("run", "--catalogue", str(path), "--once")
     assert done.returncode == 1
     assert [line for line in done.stderr.splitlines() if line.startswith("broken: ")]
-    assert "unclosed left parenthesis" in done.stderr
+    assert done.stderr.count("unclosed left parenthesis") == 1
+    assert "nothing: finds nothing in the last" in done.stderr
+    assert "detector check-config" in done.stderr
     text = pushed(pushgateway)
     state = 'forecast_state{{for="{}",instance="",job="detector",shard="0",state="{}"}} 1\n'
     for name, expected in {"daily": "ok", "broken": "error", "nothing": "no_data", "nan": "no_data"}.items():
         assert state.format(name, expected) in text
     assert state.format("infinite", "no_data") in text
     assert 'detector_query_error{for="broken",instance="",job="detector",kind="query_rejected",shard="0"} 1' in text
+
+
+def test_a_young_history_and_a_wrong_unit_are_explained_under_the_table(
+    server: Prometheus, pushgateway: Pushgateway, tmp_path: Path
+) -> None:
+    young = f"vector(50) and (vector(time()) > {int(time.time()) - 600})"
+    path = write_catalogue(tmp_path, {"young": young, "wrong": FULL}, server.url)
+    path.write_text(path.read_text().replace("unit: percent", "unit: percent\n    data_range: [0, 1]"))
+    done = detector("run", "--catalogue", str(path), "--once", "--dry-run")
+    assert done.returncode == 0
+    assert "wrong: 1 of 1 series is outside data_range [0, 1]" in done.stderr
+    assert "under 48 points of history; forecasts begin when it reaches back 48m" in done.stderr
 
 
 def answer(labels: list[dict[str, str]], start: int, end: int) -> bytes:

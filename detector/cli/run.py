@@ -52,6 +52,7 @@ def command(
     from detector.catalogue import load_catalogue
     from detector.errors import ConfigError
     from detector.logs import configure_logging
+    from detector.remarks import remarks
     from detector.sink import DryRunSink
 
     if serve is not None and (once or dry_run):
@@ -60,6 +61,8 @@ def command(
     settings = loaded.settings
     level = "WARNING" if once else None
     configure_logging(environment=settings.environment, timezone=settings.timezone, level=level)
+    if once:
+        _leave_to_the_table()
     sinks = [DryRunSink(lambda text: typer.echo(text, nl=False))] if dry_run else None
     worker = run.build_worker(loaded, sinks=sinks, remember=not dry_run)
     if not once:
@@ -76,6 +79,15 @@ def command(
         console = Console()
         console = console if console.is_terminal else Console(width=200)
         console.print(results_table(results, console.width))
-    for problem in run.failures(results):
-        typer.echo(problem, err=True)
+    for said in (*run.failures(results), *remarks(results)):
+        typer.echo(said, err=True)
     raise typer.Exit(run.exit_code(results))
+
+
+def _leave_to_the_table() -> None:
+    """Keep out of the log what stands under the table of --once; a traceback stays."""
+    import logging
+
+    logging.getLogger("detector.remarks").disabled = True
+    pipeline = logging.getLogger("detector.pipeline")
+    pipeline.addFilter(lambda record: record.exc_info is not None or not hasattr(record, "error"))

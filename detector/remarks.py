@@ -1,0 +1,87 @@
+"""What the results of a cycle leave a user to wonder: why there is no forecast, or why it sticks to a bound."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from detector.catalogue.durations import format_duration
+from detector.verdict import DataState
+
+if TYPE_CHECKING:
+    from detector.cycle import CycleResult
+
+log = logging.getLogger(__name__)
+
+SLACK = 0.01
+"""Of the width of `data_range`: so far beyond it a value is a measuring error and no wrong unit."""
+
+
+class RangeWatch:
+    """Tells the log once of each query that has values outside its `data_range`."""
+
+    def __init__(self) -> None:
+        self._told: set[str] = set()
+
+    def look(self, result: CycleResult) -> None:
+        """Tell of a result, if it has something new."""
+        said = outside_range(result)
+        if said is not None and result.query.name not in self._told:
+            self._told.add(result.query.name)
+            log.warning(said, extra={"metric_type": result.query.name, "shard": result.shard, "slot": result.slot})
+
+
+def outside_range(result: CycleResult) -> str | None:
+    """What to say of newest values that the query's `data_range` rules out; None where there are none."""
+    low, high = result.query.data_range
+    slack = SLACK * (high - low) if low is not None and high is not None else 0.0
+    values = result.now[np.isfinite(result.now)]
+    below = values < low - slack if low is not None else np.zeros(len(values), bool)
+    above = values > high + slack if high is not None else np.zeros(len(values), bool)
+    outside = values[below | above]
+    if not outside.size:
+        return None
+    return (
+        f"{outside.size} of {len(result.now)} series {'is' if outside.size == 1 else 'are'} outside data_range "
+        f"[{_bound(low)}, {_bound(high)}] (unit {result.query.unit}), such as {outside[0]:.6g}: forecasts stay inside, "
+        "so correct data_range, unit or expr"
+    )
+
+
+def remarks(results: Sequence[CycleResult]) -> list[str]:
+    """A sentence, with the next step, for each query that did not fail and has no forecast or values out of range."""
+    told = []
+    for result in results:
+        if result.error is None:
+            told += [f"{result.query.name}: {said}" for said in (_why_none(result), outside_range(result)) if said]
+    return told
+
+
+def _why_none(result: CycleResult) -> str | None:
+    from models.forecaster import MIN_POINTS
+
+    query, states = result.query, result.states
+    enough = format_duration(MIN_POINTS * query.step)
+    if result.state is DataState.NO_DATA:
+        return (
+            f"finds nothing in the last {format_duration(query.history)} before this cycle's minute; "
+            "`detector check-config FILE --against settings` tells what it finds now"
+        )
+    for state, why in (
+        (
+            DataState.INSUFFICIENT_HISTORY,
+            f"under {MIN_POINTS} points of history; forecasts begin when it reaches back {enough}",
+        ),
+        (DataState.STALE, "no new points: is it still scraped?"),
+        (DataState.NOT_SKILFUL, "recent forecasts lost to the seasonal naive one; it raises no predictive alert"),
+    ):
+        if count := states.count(state):
+            return f"{count} of {len(states)} series {'is' if count == 1 else 'are'} {state}: {why}"
+    return None
+
+
+def _bound(value: float | None) -> str:
+    return "null" if value is None else f"{value:g}"
