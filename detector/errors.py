@@ -140,6 +140,17 @@ class TooManySeries(SourceError):
         self.expr = expr
 
 
+def next_step(error: DetectorError) -> str | None:
+    """What to do about a server that does not answer, for people at a terminal; None for what says so itself."""
+    if isinstance(error, SourceUnavailable):
+        return (
+            "next: see that Prometheus runs there; --url, --against or settings.prometheus of a catalogue name another"
+        )
+    if isinstance(error, SinkUnavailable):
+        return "next: see that the Pushgateway runs there; --pushgateway or settings.pushgateway name another"
+    return None
+
+
 class SinkError(DetectorError):
     """Publishing the results failed."""
 

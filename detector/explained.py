@@ -13,7 +13,7 @@ from detector.catalogue.durations import format_duration
 
 if TYPE_CHECKING:
     import pandas as pd
-    from rich.table import Table
+    from rich.console import Group
 
     from detector.outlook import FrameForecast
 
@@ -66,21 +66,23 @@ def methods_table(forecast: FrameForecast, row: int) -> pd.DataFrame:
     return telling
 
 
-def parts_report(forecast: FrameForecast, row: int) -> Table:
+def parts_report(forecast: FrameForecast, row: int) -> Group:
     """The parts of one series for the terminal."""
     from rich import box
-    from rich.table import Table as RichTable
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
 
     from detector.wording import labels_text, value_text
 
     parts = parts_table(forecast, row)
     unit = forecast.frame.subject.unit
-    title = f"What the forecast of {labels_text(forecast.frame.labels[row]) or 'the series'} is made of"
-    table = RichTable("part", box=box.SIMPLE_HEAD, title=title, title_justify="left")
+    series = labels_text(forecast.frame.labels[row]) if forecast.frame.labels[row] else "the series"
+    table = Table("part", box=box.SIMPLE_HEAD)
     for column in parts.columns:
         table.add_column(column if column == NOW else f"in {column}", justify="right")
     for name, values in parts.iterrows():
         if name == "forecast":
             table.add_section()
         table.add_row(str(name), *(value_text(float(value), unit) for value in values))
-    return table
+    return Group(Text(f"What the median forecast of {series} is made of:"), table)

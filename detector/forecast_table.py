@@ -162,7 +162,8 @@ def _breach(forecast: FrameForecast) -> Breach | None:
 
 def _horizon_cells(numbers: _Numbers, row: int, column: int, unit: str, wide: bool) -> list[Text]:
     low, middle, high = numbers.values[row, :, column]
-    median, band = Text(value_text(middle, unit)), Text(band_text(low, high, unit), style="dim")
+    band = Text(band_text(low, high, unit) if np.isfinite(middle) else "", style="dim")
+    median = Text(value_text(middle, unit))
     if numbers.chances is None:
         return [Text(" " if wide else "\n").join([median, band])]
     chance = numbers.chances[row, column]

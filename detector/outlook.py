@@ -206,11 +206,17 @@ def forecast_frame(
 def _check_members(members: Sequence[str] | None) -> None:
     from models.registry import MEMBERS, REFERENCE_MEMBERS, chosen
 
+    known = MEMBERS | REFERENCE_MEMBERS
     try:
         chosen(members)
     except ValueError:
-        want = f"different names of {', '.join(MEMBERS | REFERENCE_MEMBERS)}"
-        raise ConfigError(Problem("", key="members", expected=want, got=repr(members))) from None
+        if isinstance(members, str) or not members:
+            want, got = "a list of different names such as ['ets', 'ridge']", repr(members)
+        else:
+            strange = [name for name in members if name not in known]
+            want = f"different names out of {', '.join(known)}"
+            got = ", ".join(map(repr, strange or members))
+        raise ConfigError(Problem("", key="members", expected=want, got=got)) from None
 
 
 def _check(frame: WatchedFrame, horizon: int) -> None:
@@ -218,15 +224,21 @@ def _check(frame: WatchedFrame, horizon: int) -> None:
     if low is not None and high is not None and low >= high:
         raise ConfigError(Problem("", key="bounds", expected="(low, high) with low < high", got=f"({low:g}, {high:g})"))
     if horizon < frame.step or horizon % frame.step:
-        want = f"a multiple of the step {format_duration(frame.step)}"
+        fewer = horizon // frame.step * frame.step
+        near = " or ".join(format_duration(one) for one in (fewer, fewer + frame.step) if one)
+        want = f"a multiple of the step {format_duration(frame.step)} (such as {near}), or a step that divides it"
         raise ConfigError(Problem("", key="horizon", expected=want, got=format_duration(horizon)))
     check_threshold(frame.subject)
 
 
 def check_threshold(subject: Subject) -> None:
-    """Raise ConfigError where no value could ever be on both sides of the threshold."""
+    """Raise ConfigError where no value could ever be on both sides of the threshold, or a run has no points."""
     low, high = subject.bounds
     level = subject.threshold
+    if subject.run < 1:
+        raise ConfigError(Problem("", key="run", expected="1 or more points in a row", got=f"{subject.run}"))
+    if level is not None and not np.isfinite(level):
+        raise ConfigError(Problem("", key="threshold", expected="a finite number", got=f"{level}"))
     if level is None or ((low is None or level >= low) and (high is None or level <= high)):
         return
     want = f"a value within [{'-inf' if low is None else f'{low:g}'}, {'inf' if high is None else f'{high:g}'}]"

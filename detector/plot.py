@@ -211,7 +211,8 @@ def _sentence(forecast: FrameForecast, warning: _Warning | None) -> str:
         return "no forecast"
     side = "above" if warning.subject.above else "below"
     level = level_text(warning.subject.threshold, warning.subject.unit)
-    said = f"P({side} {level} within {ahead}) = {probability_text(warning.probability)}"
+    odds = probability_text(warning.probability)
+    said = f"P({side} {level} within {ahead}) {odds if odds[0] in '<>' else f'= {odds}'}"
     early, middle, late = (span_text(t) if np.isfinite(t) else f"beyond {ahead}" for t in warning.times)
     if not np.isfinite(warning.times[1]):
         return said

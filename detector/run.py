@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from detector.clock import Clock, WallClock, due_at, slot_at
 from detector.conventions import JOB
+from detector.wording import count_text
 
 if TYPE_CHECKING:
     from detector.catalogue import Catalogue
@@ -67,8 +68,8 @@ def with_servers(catalogue: Catalogue, *, url: str | None = None, pushgateway: s
     return catalogue.model_copy(update={"settings": settings.model_copy(update=changed)}) if changed else catalogue
 
 
-def listening_on(catalogue: Catalogue, listen: str | None) -> Catalogue:
-    """The catalogue with another address to serve on.
+def listening_on(catalogue: Catalogue, listen: str | None, option: str = "--listen") -> Catalogue:
+    """The catalogue with another address to serve on; ``option`` is where it was given.
 
     Raises:
         ConfigError: no address, or one beyond this machine that nobody guards.
@@ -84,8 +85,10 @@ def listening_on(catalogue: Catalogue, listen: str | None) -> Catalogue:
     try:
         serve = Serve.model_validate({**dict(settings.serve), "listen": listen})
     except ValidationError as error:
-        wanted = error.errors()[0]["msg"].removeprefix("expected ")
-        raise ConfigError(Problem("", key="--listen", expected=wanted, got=listen)) from error
+        found = error.errors()[0]
+        wanted = found["msg"].removeprefix("expected ")
+        got = listen if found["loc"] else "none of them in settings.serve"
+        raise ConfigError(Problem("", key=option, expected=wanted, got=got)) from error
     return catalogue.model_copy(update={"settings": settings.model_copy(update={"serve": serve})})
 
 
@@ -97,7 +100,7 @@ def serving(catalogue: Catalogue, listen: str | None) -> Iterator[None]:
         return
     from detector.serve.server import HttpServer
 
-    with HttpServer(listening_on(catalogue, listen), build_store(catalogue)).in_background():
+    with HttpServer(listening_on(catalogue, listen, "--serve"), build_store(catalogue)).in_background():
         yield
 
 
@@ -240,17 +243,21 @@ def exit_code(results: Sequence[CycleResult]) -> int:
 
 
 def failures(results: Sequence[CycleResult]) -> list[str]:
-    """What went wrong in one round, in a sentence each; the same fault of several queries is told once."""
+    """What went wrong in one round, in a sentence each, and what to do; a fault of several queries is told once."""
+    from detector.errors import next_step
+
     by_message: dict[str, list[str]] = {}
+    advice: dict[str, None] = {}
     for result in results:
         for error in (result.error, result.push_error, result.state_error):
             if error is not None:
                 by_message.setdefault(str(error), []).append(result.query.name)
+                advice |= {said: None for said in [next_step(error)] if said}
     told = []
     for message, queries in by_message.items():
         more = f" and {len(queries) - 1} more" if len(queries) > 1 else ""
         told.append(f"{queries[0]}{more}: {message}")
-    return told
+    return [*told, *advice]
 
 
 def _run_slots(worker: Worker, stop: threading.Event, clock: Clock, on_cycle: OnCycle | None) -> None:
@@ -276,8 +283,8 @@ def _run_slots(worker: Worker, stop: threading.Event, clock: Clock, on_cycle: On
 def _say_what_runs(worker: Worker) -> None:
     settings = worker.catalogue.settings
     log.info(
-        "watching %d queries of %s; the first cycle learns and takes longest",
-        len(worker.catalogue.queries),
+        "watching %s of %s; the first cycle learns and takes longest",
+        count_text(len(worker.catalogue.queries), "query", "queries"),
         place_of(settings.prometheus.url).rpartition("-")[0],
     )
 

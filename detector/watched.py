@@ -61,7 +61,7 @@ class Subject:
         """
         if objective is None:
             return self
-        if len(objective) != 1 or not set(objective) <= {"above", "below"}:
+        if not isinstance(objective, Mapping) or len(objective) != 1 or not set(objective) <= {"above", "below"}:
             raise ConfigError(Problem("", key="objective", expected="{'above': x} or {'below': x}", got=f"{objective}"))
         side, level = next(iter(objective.items()))
         return replace(self, threshold=float(level), above=side == "below")
@@ -128,7 +128,10 @@ class WatchedFrame(SeriesFrame):
             from detector.wording import labels_text
 
             known = "; ".join(labels_text(one) for one in self.labels[:8]) + ("; …" if self.n > 8 else "")
-            raise DetectorError(f"expected one series, {series!r} is {len(rows)} of these {self.n}: {known}")
+            fit = "none fits" if not rows else f"{len(rows)} fit"
+            raise DetectorError(
+                f"expected the row or the labels of one series, got {series!r}: {fit} of the {self.n}: {known}"
+            )
         return rows[0]
 
     @property

@@ -43,6 +43,15 @@ def level_text(level: float, unit: str = "") -> str:
     return value_text(level, unit)
 
 
+def count_text(number: int, one: str, several: str) -> str:
+    """A number of things.
+
+    >>> count_text(1, "query", "queries"), count_text(2, "query", "queries")
+    ('1 query', '2 queries')
+    """
+    return f"{number} {one if number == 1 else several}"
+
+
 def span_text(seconds: float) -> str:
     """A span of time in at most two units; `now` for none, a dash for one that never ends.
 

@@ -162,7 +162,7 @@ def test_a_series_is_found_by_row_or_by_labels() -> None:
     assert frame.row(-1) == frame.row({"instance": "node-2"}) == 2
     assert frame.select({"instance": "node-1"}).labels[0]["instance"] == "node-1"
     for wrong in (3, {"instance": "node-9"}, {}):
-        with pytest.raises(DetectorError, match=r"expected one series.*node-0"):
+        with pytest.raises(DetectorError, match=r"the labels of one series.*node-0"):
             frame.row(wrong)
 
 

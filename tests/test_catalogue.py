@@ -355,7 +355,7 @@ extra: 1
         ("- a\n", 1, "a mapping"),
         ("queries: {}\n", 1, "at least one"),
         ("queries:\n", 1, "a mapping"),
-        ("queries:\n  a: {expr: up\n", 3, "expected YAML"),
+        ("queries:\n  a: {expr: up\n", 3, "a syntax error while parsing a flow mapping from line 2: expected"),
         ("queries:\n\ta: 1\n", 2, "expected YAML"),
         ("queries: {a: {expr: up, unit: ratio}}\nqueries: {}\n", 2, "each key once"),
         ("queries: {a: !!python/name:os.system x}\n", 1, "plain YAML"),

@@ -64,7 +64,7 @@ def test_a_pipe_gets_plain_text_with_one_line_a_series(failing_platform: str) ->
 def test_it_says_what_the_worst_forecast_is_made_of(failing_platform: str) -> None:
     done = run("node_disk_usage", "--url", failing_platform, "--limit", "1", "--explain")
     assert done.returncode == 0, done.stderr
-    assert "What the forecast of" in done.stdout
+    assert "What the median forecast of instance=node-2 job=infrastructure" in done.stdout
     for part in ("level", "rhythm of 24h", "trend", "rest", "forecast"):
         [line] = [line for line in lines_of(done.stdout, part) if "%" in line]
         assert len(re.findall(r"-?\d+\.\d+ %", line)) >= 3
@@ -142,7 +142,10 @@ def test_the_fan_chart_is_written(failing_platform: str, tmp_path: Path) -> None
         (("redis_memory_usage",), 1, "has no series"),
         (("ml_cpu_usage", "--window", "20m"), 1, "too little history for ml_cpu_usage: expected at least 48 points"),
         (("ml_cpu_usage", "--window", "soon"), 2, "key 'window': expected a duration"),
-        (("ml_cpu_usage", "--horizon", "90s"), 2, "key 'horizon': expected a multiple of the step 1m, got 90s"),
+        (("ml_cpu_usage", "--horizon", "90s"), 2, "expected a multiple of the step 1m (such as 1m or 2m), or a step"),
+        (("ml_cpu_usage", "--step", "7m", "--horizon", "1h"), 2, "(such as 56m or 63m), or a step that divides it"),
+        (("ml_cpu_usage", "--threshold", "nan"), 2, "key 'threshold': expected a finite number, got nan"),
+        (("ml_cpu_usage", "--member", "ets", "--member", "etz"), 2, "pooled, got 'etz'"),
         (("ml_cpu_usage", "--threshold", "800"), 2, "expected a value within [0, 100]"),
         (("ml_cpu_usage", "--png", "/no/such/directory/x.png"), 2, "a directory that exists"),
         (("ml_cpu_usage", "--png", "x.bmp"), 2, ".png, .svg, .pdf"),
@@ -163,6 +166,7 @@ def test_a_prometheus_that_is_down_is_exit_code_3() -> None:
     done = run("ml_cpu_usage", "--url", f"http://127.0.0.1:{free_port()}")
     assert done.returncode == 3
     assert "cannot be reached" in done.stderr
+    assert "next: see that Prometheus runs there; --url" in done.stderr
 
 
 def test_the_help_has_an_example_and_the_exit_codes() -> None:

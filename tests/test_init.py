@@ -12,7 +12,7 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from detector.catalogue import load_catalogue
-from detector.catalogue.check import check_against, endpoint_of, summary
+from detector.catalogue.check import MIN_POINTS, check_against, endpoint_of, summary
 from detector.catalogue.init import built_in_blocks, draft_catalogue
 from detector.catalogue.schema import Endpoint, Settings
 from detector.cli import app
@@ -202,10 +202,17 @@ queries:
     assert remarks["old"] == ""
     assert remarks["weeks"] == "less history than asked for"
     assert remarks["week"] == "no weekly season before 14d of history"
-    assert re.match("nothing is forecast further ahead than [23]h", remarks["hours"])
+    assert re.match("young: nothing is forecast further ahead than the history, [23]h now", remarks["hours"])
+    assert remarks["young"] == f"too young: forecasts begin at 48m of history, {MIN_POINTS} points"
     done = run("check-config", str(mine), "--against", server.url)
     assert re.search("old .* 35d of 35d", done.output) and re.search("weeks .* (19|20)d of 35d", done.output)
-    assert "1 queries ok, 4 to look at" in done.output
+    assert "of 5 queries 1 ok, 4 to look at" in done.output
+
+
+def test_check_config_knows_how_many_points_the_engine_needs() -> None:
+    from models import forecaster
+
+    assert forecaster.MIN_POINTS == MIN_POINTS
 
 
 def test_check_config_shows_what_will_run() -> None:

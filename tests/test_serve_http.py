@@ -279,6 +279,14 @@ def test_a_worker_that_leaves_at_once_or_remembers_nothing_cannot_serve(option: 
     assert "got --once or --dry-run" in refused.output
 
 
+@pytest.mark.parametrize(("command", "option"), [("run", "--serve"), ("serve", "--listen")])
+def test_an_address_that_nobody_guards_is_refused_by_the_name_of_its_option(command: str, option: str) -> None:
+    refused = CliRunner().invoke(app, [command, option, "0.0.0.0:9300"])
+    assert refused.exit_code == 2
+    assert f"key '{option}': expected bearer_token_file, bearer_token or basic_auth" in refused.output
+    assert "got none of them in settings.serve" in refused.output
+
+
 def test_a_damaged_record_of_past_forecasts_does_not_keep_the_newest_from_being_served() -> None:
     store, now = MemoryStore(), int(time.time())
     store.save(record_key("accuracy", "0"), b"nonsense")

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from detector.catalogue.durations import format_duration
 from detector.catalogue.schema import Catalogue, Endpoint, Query, Settings
 from detector.errors import ConfigError, Problem, SourceError, SourceUnavailable
+from detector.wording import count_text
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 SETTINGS = "settings"
 """Said in place of a URL: the Prometheus of the catalogue itself."""
 
+MIN_POINTS = 48
+"""Points below which the engine has no forecast: `models.forecaster.MIN_POINTS`, which takes a second to import."""
 AGE_POINTS = 100
 """Evaluations that find out how far back a query reaches: its history to a hundredth, then to a ten-thousandth."""
 SEASON_SECONDS = 14 * 86400
@@ -138,7 +141,8 @@ def _run(query: Query, source: Source, max_series: int) -> Finding:
     outside = [value for value in values if not _within(value, query)]
     if outside:
         low, high = query.data_range
-        finding.remark("warning", f"{len(outside)} outside data_range [{low}, {high}], such as {outside[0]:.6g}")
+        text = f"{len(outside)} outside data_range [{low}, {high}], such as {outside[0]:.6g}: forecasts stay inside"
+        finding.remark("warning", text)
     return finding
 
 
@@ -160,8 +164,11 @@ def _remark_history(query: Query, finding: Finding, seconds: int) -> None:
     finding.history = seconds
     if query.history - seconds <= 2 * max(query.step, query.history // AGE_POINTS):
         return
-    if seconds < max(query.horizons):
-        finding.remark("warning", f"nothing is forecast further ahead than {_span(seconds)}, the history there is")
+    if seconds < MIN_POINTS * query.step:
+        begin = format_duration(MIN_POINTS * query.step)
+        finding.remark("warning", f"too young: forecasts begin at {begin} of history, {MIN_POINTS} points")
+    elif seconds < max(query.horizons):
+        finding.remark("warning", f"young: nothing is forecast further ahead than the history, {_span(seconds)} now")
     elif seconds < min(SEASON_SECONDS, query.history):
         finding.remark("warning", f"no weekly season before {format_duration(SEASON_SECONDS)} of history")
     else:
@@ -189,7 +196,8 @@ def summary(catalogue: Catalogue, report: Report) -> str:
     findings = report.findings
     counts = Counter(finding.verdict for finding in findings.values())
     series = sum(finding.series or 0 for finding in findings.values())
-    told = f"{counts['ok']} queries ok, {counts['warning']} to look at, {counts['failed']} failed"
+    told = f"of {count_text(len(findings), 'query', 'queries')} {counts['ok']} ok, {counts['warning']} to look at"
+    told += f", {counts['failed']} failed"
     lines = [f"{series} series; {told}."]
     empty = [name for name, finding in findings.items() if finding.series == 0]
     if empty:
@@ -211,7 +219,7 @@ def as_table(catalogue: Catalogue, report: Report | None = None) -> Table:
     from rich.markup import escape
     from rich.table import Table
 
-    title = f"{catalogue.origin or 'catalogue'}: {len(catalogue.queries)} queries"
+    title = f"{catalogue.origin or 'catalogue'}: {count_text(len(catalogue.queries), 'query', 'queries')}"
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, row_styles=("", "dim"))
     rows = [describe(query) for query in catalogue.queries.values()]
     headings = [name for name in rows[0] if report is None or name in ("query", "expr", "history")]

@@ -108,7 +108,7 @@ def read_document(text: str, file: str) -> Document:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        document.report((), "YAML", error.problem or "something else", line=mark.line + 1 if mark else 1)
+        document.report((), "YAML", _syntax_error(error), line=mark.line + 1 if mark else 1)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         document.report((), "YAML", str(error).splitlines()[0][:120] or type(error).__name__, line=1)
     else:
@@ -119,6 +119,13 @@ def read_document(text: str, file: str) -> Document:
     if document.value is None:
         document.raise_if_wrong()
     return document
+
+
+def _syntax_error(error: yaml.MarkedYAMLError) -> str:
+    """What the parser says, and where the part began that it was reading."""
+    began = error.context_mark
+    inside = f" {error.context} from line {began.line + 1}" if error.context and began else ""
+    return f"a syntax error{inside}: {error.problem or 'unknown'}"
 
 
 class _Reader:

@@ -41,11 +41,13 @@ class _Commands(TyperGroup):
         try:
             return super().invoke(ctx)
         except Exception as error:
-            from detector.errors import DetectorError
+            from detector.errors import DetectorError, next_step
 
             if not isinstance(error, DetectorError):
                 raise
             typer.echo(str(error), err=True)
+            if advice := next_step(error):
+                typer.echo(advice, err=True)
             raise typer.Exit(error.exit_code) from error
 
 

@@ -28,6 +28,7 @@ def command(
 
     from detector.catalogue import load_catalogue
     from detector.catalogue.check import as_table, check_against, endpoint_of, summary
+    from detector.wording import count_text
 
     catalogue = load_catalogue(file)
     report = None
@@ -40,7 +41,7 @@ def command(
         console = Console(width=200)
     console.print(as_table(catalogue, report))
     if report is None:
-        console.print(f"The catalogue is sound: {len(catalogue.queries)} queries.")
+        console.print(f"The catalogue is sound: {count_text(len(catalogue.queries), 'query', 'queries')}.")
         return
     console.print(summary(catalogue, report), markup=False)
     if report.failed:
