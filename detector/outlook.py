@@ -237,9 +237,11 @@ def check_threshold(subject: Subject) -> None:
     level = subject.threshold
     if subject.run < 1:
         raise ConfigError(Problem("", key="run", expected="1 or more points in a row", got=f"{subject.run}"))
-    if level is not None and not np.isfinite(level):
+    if level is None:
+        return
+    if not np.isfinite(level) and low is None and high is None:
         raise ConfigError(Problem("", key="threshold", expected="a finite number", got=f"{level}"))
-    if level is None or ((low is None or level >= low) and (high is None or level <= high)):
+    if (low is None or level >= low) and (high is None or level <= high):
         return
     want = f"a value within [{'-inf' if low is None else f'{low:g}'}, {'inf' if high is None else f'{high:g}'}]"
     hint = f" (the unit is {subject.unit})" if subject.unit else ""

@@ -20,6 +20,7 @@ from typer.testing import CliRunner
 from detector.cli import COMMANDS, app
 from detector.errors import StateError
 from detector.servers import Redis, wait_until
+from detector.simulate import KINDS
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -182,7 +183,9 @@ def test_a_celery_worker_starts_from_the_installed_package(
 def test_the_help_names_every_command_and_the_exit_codes() -> None:
     text = CliRunner().invoke(app, ["--help"]).output
     for name in COMMANDS:
-        assert re.search(rf"^  {name} ", text, re.MULTILINE), name
+        [line] = re.findall(rf"^  {name} .*", text, re.MULTILINE)
+        assert line.endswith("."), line  # cut short, it would end in three of them
+        assert not line.endswith("..."), line
     assert "5 state unusable" in " ".join(text.split())
 
 
@@ -191,6 +194,12 @@ def test_every_command_explains_itself_with_an_example(name: str) -> None:
     answer = CliRunner().invoke(app, [name, "--help"])
     assert answer.exit_code == 0
     assert f"detector {name}" in answer.output
+    assert not re.search(r"--[a-z-]+ <", answer.output), "an option says what it takes: FILE, URL"
+
+
+def test_the_help_of_the_simulator_names_every_kind_of_scenario() -> None:
+    said = CliRunner().invoke(app, ["simulate", "--help"], terminal_width=200).output
+    assert " ".join(KINDS) in " ".join(said.split())
 
 
 def test_the_command_line_starts_without_heavy_imports() -> None:

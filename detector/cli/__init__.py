@@ -15,17 +15,17 @@ from typer.core import TyperGroup
 
 from detector import __version__
 
-#: Command name, and the module of this package that holds it; the order is the order of the help.
+#: Command name, the module of this package that holds it, and its line in the help; the order is the order there.
 COMMANDS = {
-    "demo": "demo",
-    "init": "init",
-    "check-config": "check_config",
-    "run": "run",
-    "serve": "serve",
-    "forecast": "forecast",
-    "render": "render",
-    "simulate": "simulate",
-    "purge": "purge",
+    "demo": ("demo", "See it work: a failing platform, on real servers, in a minute."),
+    "init": ("init", "Write a catalogue of what your Prometheus has."),
+    "check-config": ("check_config", "Check a catalogue, also against a live Prometheus."),
+    "run": ("run", "Forecast, decide alerts, push; once or until stopped."),
+    "serve": ("serve", "Offer forecast curves, a status page, relay and recovery."),
+    "forecast": ("forecast", "Forecast one query and say when it breaks its objective."),
+    "render": ("render", "Write rules, routes and dashboards from a catalogue."),
+    "simulate": ("simulate", "Expose a simulated trading platform that can go wrong."),
+    "purge": ("purge", "Delete everything that workers pushed to a Pushgateway."),
 }
 
 _EPILOG = (
@@ -78,12 +78,12 @@ def _detector(
 
 
 def _register() -> None:
-    for name, module_name in COMMANDS.items():
+    for name, (module_name, short_help) in COMMANDS.items():
         full_name = f"{__name__}.{module_name}"
         if importlib.util.find_spec(full_name) is None:
             continue
         module = importlib.import_module(full_name)
-        app.command(name, epilog=getattr(module, "EPILOG", None))(module.command)
+        app.command(name, epilog=getattr(module, "EPILOG", None), short_help=short_help)(module.command)
 
 
 _register()

@@ -12,11 +12,15 @@ EPILOG = "Example: detector check-config my.yaml --against http://localhost:9090
 def command(
     file: Annotated[
         str | None,
-        typer.Argument(help="A catalogue file or a built-in name (day_trade, node_exporter).", show_default=False),
+        typer.Argument(
+            metavar="FILE", help="A catalogue file or a built-in name (day_trade, node_exporter).", show_default=False
+        ),
     ] = None,
     against: Annotated[
         str | None,
-        typer.Option(help="Run every query once on this Prometheus; `settings` means the catalogue's own."),
+        typer.Option(
+            metavar="URL", help="Run every query once on this Prometheus; `settings` means the catalogue's own."
+        ),
     ] = None,
 ) -> None:
     """Check a catalogue and show what will run.

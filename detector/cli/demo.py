@@ -7,10 +7,9 @@ from typing import Annotated
 
 import typer
 
-EPILOG = (
-    "Example: detector demo --once --seed 7 --svg demo.svg   "
-    "Exit codes: 0 both alerts came in time and were right (--once), or Ctrl-C; 1 they did not, or a server is missing."
-)
+EPILOG = """Example: detector demo --once --seed 7 --svg demo.svg
+
+Exit codes: 0 both alerts came in time and were right (--once), or Ctrl-C; 1 they did not, or a server is missing."""
 STOPPED = "The servers are stopped. Without --once (`make demo`) they stay up until Ctrl-C."
 
 
@@ -19,7 +18,8 @@ def command(
         bool, typer.Option("--once", help="End when both alerts were delivered and all is judged; 1 if it is wrong.")
     ] = False,
     seed: Annotated[
-        int | None, typer.Option(min=0, help="The demo of this seed. Default: a random one.", show_default=False)
+        int | None,
+        typer.Option(min=0, metavar="NUMBER", help="The demo of this seed. Default: a random one.", show_default=False),
     ] = None,
     svg: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the last picture to this file.", show_default=False)

@@ -11,28 +11,30 @@ if TYPE_CHECKING:
     from detector.api import Detector, WatchedFrame
     from detector.outlook import FrameForecast
 
-EPILOG = (
-    "Example: detector forecast ml_ensemble_accuracy --url http://localhost:9090 --png accuracy.png   "
-    "Example: detector forecast --expr 'node_filesystem_avail_bytes' --threshold 1e9 --below --horizon 7d   "
-    "Exit codes: 1 no data, too little history or a PromQL error, 2 bad usage or an unknown query, "
-    "3 Prometheus unreachable."
-)
+EPILOG = """Examples: detector forecast ml_ensemble_accuracy --url http://localhost:9090 --png accuracy.png
+
+detector forecast --expr node_filesystem_avail_bytes --threshold 1e9 --below --horizon 7d
+
+Exit codes: 1 no data, too little history or a PromQL error, 2 bad usage or an unknown query, 3 Prometheus
+unreachable."""
 _PICTURES = (".png", ".svg", ".pdf")
 
 
 def command(
     query: Annotated[
-        str | None, typer.Argument(help="A query of the catalogue, by its name.", show_default=False)
+        str | None, typer.Argument(metavar="QUERY", help="A query of the catalogue, by its name.", show_default=False)
     ] = None,
     expr: Annotated[str | None, typer.Option(metavar="PROMQL", help="Any PromQL instead of QUERY.")] = None,
     url: Annotated[
-        str | None, typer.Option(help="Prometheus. Default: the one in the catalogue.", show_default=False)
+        str | None,
+        typer.Option(metavar="URL", help="Prometheus. Default: the one in the catalogue.", show_default=False),
     ] = None,
     catalogue: Annotated[
         str | None, typer.Option(metavar="FILE", help="Catalogue file or built-in name.", show_default=False)
     ] = None,
     threshold: Annotated[
-        float | None, typer.Option(help="Default: the objective in the catalogue.", show_default=False)
+        float | None,
+        typer.Option(metavar="NUMBER", help="Default: the objective in the catalogue.", show_default=False),
     ] = None,
     above: Annotated[
         bool | None,
@@ -42,23 +44,37 @@ def command(
         ),
     ] = None,
     run: Annotated[
-        int | None, typer.Option(min=1, help="Points in a row that make a breach. Default: the catalogue's, or 1.")
+        int | None,
+        typer.Option(
+            min=1, metavar="POINTS", help="Points in a row that make a breach. Default: the catalogue's, or 1."
+        ),
     ] = None,
     window: Annotated[
-        str | None, typer.Option(help="Past to learn from. Default: the query's history, or 7d.", show_default=False)
+        str | None,
+        typer.Option(
+            metavar="DURATION", help="Past to learn from. Default: the query's history, or 7d.", show_default=False
+        ),
     ] = None,
     step: Annotated[
-        str | None, typer.Option(help="Distance of points. Default: the query's, or by the window.", show_default=False)
+        str | None,
+        typer.Option(
+            metavar="DURATION", help="Distance of points. Default: the query's, or by the window.", show_default=False
+        ),
     ] = None,
-    horizon: Annotated[str, typer.Option(help="How far to look ahead.")] = "24h",
+    horizon: Annotated[str, typer.Option(metavar="DURATION", help="How far to look ahead: 90m, 24h, 7d.")] = "24h",
     member: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="Only this method, such as ets; repeatable. Default: the whole ensemble."),
+        typer.Option(
+            metavar="NAME",
+            help="This method alone, such as ets; several together where repeated. Default: the whole ensemble.",
+        ),
     ] = None,
     explain: Annotated[
         bool, typer.Option("--explain", help="Say what the forecast of the most worrying series is made of.")
     ] = False,
-    limit: Annotated[int, typer.Option(min=0, help="Series to show, the most worrying first; 0 shows all.")] = 20,
+    limit: Annotated[
+        int, typer.Option(min=0, metavar="NUMBER", help="Series to show, the most worrying first; 0 shows all.")
+    ] = 20,
     png: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Draw the most worrying series (.png, .svg or .pdf).", show_default=False),

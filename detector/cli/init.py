@@ -11,8 +11,12 @@ EPILOG = "Example: detector init --url http://localhost:9090 --out my.yaml"
 
 
 def command(
-    url: Annotated[str, typer.Option("--url", "-u", help="The Prometheus to look at.", show_default=False)],
-    out: Annotated[str, typer.Option("--out", "-o", help="The file to write; - is the terminal.")] = "detector.yaml",
+    url: Annotated[
+        str, typer.Option("--url", "-u", metavar="URL", help="The Prometheus to look at.", show_default=False)
+    ],
+    out: Annotated[
+        str, typer.Option("--out", "-o", metavar="FILE", help="The file to write; - is the terminal.")
+    ] = "detector.yaml",
     force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
 ) -> None:
     """Look at a Prometheus and write a commented catalogue of what is worth watching there.

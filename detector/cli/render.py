@@ -36,16 +36,21 @@ def command(
         What, typer.Argument(help="An environment's tree, rules, a small Alertmanager setup, a page on dashboards.")
     ] = What.tree,
     catalogue: Annotated[
-        str | None, typer.Option("--catalogue", "-c", help="A catalogue file, or a built-in name.")
+        str | None, typer.Option("--catalogue", "-c", metavar="FILE", help="A catalogue file, or a built-in name.")
     ] = None,
-    env: Annotated[str | None, typer.Option("--env", "-e", help="tree: which of the catalogue's environments.")] = None,
+    env: Annotated[
+        str | None, typer.Option("--env", "-e", metavar="NAME", help="tree: which of the catalogue's environments.")
+    ] = None,
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Write here, not to the terminal; a directory for tree.")
+        Path | None,
+        typer.Option("--out", "-o", metavar="PATH", help="Write here, not to the terminal; a directory for tree."),
     ] = None,
     check: Annotated[
         bool, typer.Option("--check", help="tree: write nothing; exit 1 and name the files that differ.")
     ] = False,
-    receiver: Annotated[str, typer.Option(help="alertmanager: the webhook it notifies.")] = "http://localhost:9094/",
+    receiver: Annotated[
+        str, typer.Option(metavar="URL", help="alertmanager: the webhook it notifies.")
+    ] = "http://localhost:9094/",
 ) -> None:
     """Render the catalogue into the configuration of an environment, or a part of it."""
     from detector.catalogue import load_catalogue

@@ -13,6 +13,9 @@ def command(
     catalogue: Annotated[
         str | None,
         typer.Option(
+            "--catalogue",
+            "-c",
+            metavar="FILE",
             help="Catalogue file or built-in name (day_trade, node_exporter). "
             "Without it the one of DETECTOR_CATALOGUE, or day_trade.",
             show_default=False,
@@ -23,14 +26,15 @@ def command(
         bool, typer.Option("--dry-run", help="Print what would be pushed; push and remember nothing.")
     ] = False,
     url: Annotated[
-        str | None, typer.Option(help="This Prometheus instead of the catalogue's.", show_default=False)
+        str | None, typer.Option(metavar="URL", help="This Prometheus instead of the catalogue's.", show_default=False)
     ] = None,
     pushgateway: Annotated[
-        str | None, typer.Option(help="This Pushgateway instead of the catalogue's.", show_default=False)
+        str | None, typer.Option(metavar="URL", help="This Pushgateway instead of the catalogue's.", show_default=False)
     ] = None,
     serve: Annotated[
         str | None,
         typer.Option(
+            metavar="HOST:PORT",
             help="Serve too, on HOST:PORT (:9208 for this machine alone), what `detector serve` does.",
             show_default=False,
         ),

@@ -15,6 +15,7 @@ def command(
         typer.Option(
             "--catalogue",
             "-c",
+            metavar="FILE",
             help="Catalogue file or built-in name (day_trade, node_exporter). "
             "Without it the one of DETECTOR_CATALOGUE, or day_trade.",
             show_default=False,
@@ -23,13 +24,16 @@ def command(
     listen: Annotated[
         str | None,
         typer.Option(
-            help="HOST:PORT instead of settings.serve.listen; beyond this machine it needs credentials there.",
+            metavar="HOST:PORT",
+            help="Instead of settings.serve.listen; beyond this machine it needs credentials there.",
             show_default=False,
         ),
     ] = None,
     url: Annotated[
         str | None,
-        typer.Option(help="The Prometheus that the worker reads, where not the catalogue's.", show_default=False),
+        typer.Option(
+            metavar="URL", help="The Prometheus that the worker reads, where not the catalogue's.", show_default=False
+        ),
     ] = None,
 ) -> None:
     """Serve what the worker has computed, from the store that both use. It computes nothing itself.

@@ -23,31 +23,43 @@ def command(
     scenario: Annotated[
         list[str] | None,
         typer.Option(
+            metavar="SCENARIO",
             help="KIND[:SEVERITY][@LABEL=VALUE,...], repeatable. Kinds: healthy accuracy-slide "
             "accuracy-cliff memory-leak disk-fill cpu-growth queue-backlog data-outage retrain spike "
-            "level-shift."
+            "level-shift slide cliff service-down data-refresh backup log-stop.",
         ),
     ] = None,
     start: Annotated[
         list[str] | None,
         typer.Option(
+            metavar="TIME",
             help="When the scenarios start: -3h, +10m, now, ISO 8601 or unix seconds; "
-            "one for all, or one for each in order. Default: now."
+            "one for all, or one for each in order. Default: now.",
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(help="All randomness follows from it.")] = 0,
-    clock: Annotated[str, typer.Option(help="sessions (Tokyo trading hours) or around_the_clock.")] = "sessions",
-    port: Annotated[int, typer.Option(help="Port to serve /metrics on; 0 takes a free one.")] = 9200,
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    seed: Annotated[int, typer.Option(metavar="NUMBER", help="All randomness follows from it.")] = 0,
+    clock: Annotated[
+        str, typer.Option(metavar="NAME", help="sessions (Tokyo trading hours) or around_the_clock.")
+    ] = "sessions",
+    port: Annotated[int, typer.Option(metavar="PORT", help="Port to serve /metrics on; 0 takes a free one.")] = 9200,
+    host: Annotated[str, typer.Option(metavar="HOST", help="Address to listen on.")] = "127.0.0.1",
     backfill: Annotated[
-        str | None, typer.Option(help="Write this much past (35d) as blocks into --out; then no serving.")
+        str | None,
+        typer.Option(metavar="DURATION", help="Write this much past (35d) as blocks into --out; then no serving."),
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Directory for the blocks: Prometheus' storage path.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Directory for the blocks: Prometheus' storage path.")
+    ] = None,
     truth: Annotated[bool, typer.Option("--truth", help="Print what really happens as JSON.")] = False,
     logs: Annotated[
-        str | None, typer.Option(help="Write the services' log lines to this file, or - for the terminal; no serving.")
+        str | None,
+        typer.Option(
+            metavar="FILE", help="Write the services' log lines to this file, or - for the terminal; no serving."
+        ),
     ] = None,
-    log_rate: Annotated[float, typer.Option(help="Log lines a second at most.", min=0.01, max=1000)] = 20.0,
+    log_rate: Annotated[
+        float, typer.Option(metavar="NUMBER", help="Log lines a second at most.", min=0.01, max=1000)
+    ] = 20.0,
     serve: Annotated[
         bool | None, typer.Option("--serve/--no-serve", help="Serve /metrics. Default: unless --backfill or --logs.")
     ] = None,
