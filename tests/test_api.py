@@ -253,13 +253,21 @@ def test_a_threshold_that_cannot_be_crossed_is_refused() -> None:
         forecast.breach(800)
     with pytest.raises(ConfigError, match="there is no threshold"):
         forecast.breach()
-    with pytest.raises(ConfigError, match="run >= 1"):
+    with pytest.raises(ConfigError, match="key 'run': expected 1 or more points in a row, got 0"):
         forecast.breach(50, run=0)
 
 
 @pytest.mark.parametrize(
     "arguments",
-    [{"horizon": "7m"}, {"horizon": "later"}, {"bounds": (1, 0)}, {"objective": {"over": 3}}, {"horizon": "1s"}],
+    [
+        {"horizon": "7m"},
+        {"horizon": "later"},
+        {"bounds": (1, 0)},
+        {"objective": {"over": 3}},
+        {"horizon": "1s"},
+        {"objective": 3},
+        {"members": "ets"},
+    ],
 )
 def test_a_forecast_that_makes_no_sense_is_a_config_error(arguments: dict[str, object]) -> None:
     with pytest.raises(ConfigError, match="expected"):

@@ -64,6 +64,17 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
             yield Stage(platform, prometheus, end, done.series - len(SERVICES))  # `up` is Prometheus' own
 
 
+@pytest.mark.parametrize("out", ["a file/past", "closed/past"])
+def test_a_past_that_cannot_be_written_is_told_without_a_traceback(tmp_path: Path, out: str) -> None:
+    (tmp_path / "a file").write_text("")
+    (tmp_path / "closed").symlink_to("/proc")
+    command = [sys.executable, "-m", "detector", "simulate", "--backfill", "1h", "--out", str(tmp_path / out)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"cannot use {tmp_path / out}: ")
+    assert "Traceback" not in done.stderr
+
+
 def test_every_expression_of_the_catalogue_finds_its_series(stage: Stage) -> None:
     for name, query in stage.platform.catalogue.queries.items():
         found = stage.instant(query.expr, stage.end)

@@ -41,8 +41,10 @@ class _Commands(TyperGroup):
         try:
             return super().invoke(ctx)
         except Exception as error:
-            from detector.errors import DetectorError, next_step
+            from detector.errors import ConfigError, DetectorError, next_step
 
+            if isinstance(error, OSError) and error.filename is not None:
+                error = ConfigError(f"cannot use {error.filename}: {error.strerror}")  # a path of the user's
             if not isinstance(error, DetectorError):
                 raise
             typer.echo(str(error), err=True)

@@ -41,7 +41,9 @@ def command(
     clock: Annotated[
         str, typer.Option(metavar="NAME", help="sessions (Tokyo trading hours) or around_the_clock.")
     ] = "sessions",
-    port: Annotated[int, typer.Option(metavar="PORT", help="Port to serve /metrics on; 0 takes a free one.")] = 9200,
+    port: Annotated[
+        int, typer.Option(metavar="PORT", min=0, max=65_535, help="Port to serve /metrics on; 0 takes a free one.")
+    ] = 9200,
     host: Annotated[str, typer.Option(metavar="HOST", help="Address to listen on.")] = "127.0.0.1",
     backfill: Annotated[
         str | None,
