@@ -167,7 +167,10 @@ class FrameForecast:
         return parts_table(self, self.order[0] if series is None else self.frame.row(series))
 
     def methods(self, series: Series | None = None) -> pd.DataFrame:
-        """What each method of the ensemble forecasts for one series, and its weight, the weightiest first."""
+        """What each method of the ensemble forecasts for one series, and its weight, the weightiest first.
+
+        A slide or a ramp that was found comes on top of what they say: it is the trend of `explain`.
+        """
         from detector.explained import methods_table
 
         return methods_table(self, self.order[0] if series is None else self.frame.row(series))

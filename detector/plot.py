@@ -239,10 +239,19 @@ def _head(figure: Figure, frame: WatchedFrame, row: int | None, sentence: str | 
 
 def _finish(axes: Axes, subject: Subject, zone: tzinfo) -> None:
     locator = dates.AutoDateLocator(tz=zone, minticks=4, maxticks=9)
-    formatter = dates.ConciseDateFormatter(locator, tz=zone)
+    day = "%a %d %b"  # the weekday, as the breach is told
+    formatter = dates.ConciseDateFormatter(
+        locator,
+        tz=zone,
+        formats=["%Y", "%b %Y", day, "%H:%M", "%H:%M", "%H:%M:%S"],
+        zero_formats=["%Y", "%Y", day, day, "%H:%M", "%H:%M"],
+        show_offset=False,
+    )
     axes.xaxis.set_major_locator(locator)
     axes.xaxis.set_major_formatter(formatter)
-    axes.set_xlabel(subject.timezone or f"local time ({datetime.now(zone).tzname()})", loc="left", size=9)
+    year = dates.num2date(axes.get_xlim()[1], zone).year
+    clock = subject.timezone or f"local time ({datetime.now(zone).tzname()})"
+    axes.set_xlabel(f"{clock}, {year}", loc="left", size=9)
     axes.yaxis.set_major_locator(MaxNLocator(7, steps=[1, 2, 2.5, 5, 10]))
     axes.yaxis.set_major_formatter(_unit_formatter(subject.unit))
     if subject.unit not in ("ratio", "percent", "bytes", "per_second", ""):
