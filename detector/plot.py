@@ -249,9 +249,10 @@ def _finish(axes: Axes, subject: Subject, zone: tzinfo) -> None:
     )
     axes.xaxis.set_major_locator(locator)
     axes.xaxis.set_major_formatter(formatter)
-    year = dates.num2date(axes.get_xlim()[1], zone).year
+    first, last = axes.get_xlim()
+    date = dates.num2date(last, zone).strftime("%Y" if last - first > 1 else "%a %d %b %Y")  # the ticks have the rest
     clock = subject.timezone or f"local time ({datetime.now(zone).tzname()})"
-    axes.set_xlabel(f"{clock}, {year}", loc="left", size=9)
+    axes.set_xlabel(f"{clock}, {date}", loc="left", size=9)
     axes.yaxis.set_major_locator(MaxNLocator(7, steps=[1, 2, 2.5, 5, 10]))
     axes.yaxis.set_major_formatter(_unit_formatter(subject.unit))
     if subject.unit not in ("ratio", "percent", "bytes", "per_second", ""):

@@ -330,11 +330,22 @@ def test_the_fan_chart_says_what_it_shows(disks: FrameForecast, tmp_path: Path) 
     said = text_of(figure)
     assert said.startswith("node_disk_usage\n")
     assert "instance=node-2" in said
-    assert "P(above 90 % within 24h) = " in said
+    assert re.search(r"P\(above 90 % within 24h\) (= |>)\d+ %", said)
     assert "breach: above 90 %" in said
     figure.savefig(tmp_path / "fan.png")
     assert (tmp_path / "fan.png").read_bytes().startswith(b"\x89PNG")
     assert figure._repr_png_().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("horizon", ["1h", "24h"])
+def test_the_axis_of_a_chart_names_the_day_however_short_it_is(horizon: str) -> None:
+    forecast = daily().forecast(horizon)
+    axes = forecast.plot(0).axes[0]
+    ticks = axes.xaxis.get_major_formatter().format_ticks(axes.get_xticks())
+    texts = " ".join([axes.get_xlabel(), *ticks])
+    last = datetime.fromtimestamp(forecast.frame.end, UTC)
+    assert f"{last:%b}" in texts
+    assert f"{last:%Y}" in texts
 
 
 def test_a_threshold_far_away_does_not_flatten_the_chart() -> None:
