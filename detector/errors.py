@@ -141,13 +141,15 @@ class TooManySeries(SourceError):
 
 
 def next_step(error: DetectorError) -> str | None:
-    """What to do about a server that does not answer, for people at a terminal; None for what says so itself."""
+    """What to do about a server or a store that is not there, for people at a terminal; None for what says so."""
     if isinstance(error, SourceUnavailable):
         return (
             "next: see that Prometheus runs there; --url, --against or settings.prometheus of a catalogue name another"
         )
     if isinstance(error, SinkUnavailable):
         return "next: see that the Pushgateway runs there; --pushgateway or settings.pushgateway name another"
+    if isinstance(error, StateError):
+        return "next: settings.state_dir must be a directory that can be written, settings.redis a Redis that answers"
     return None
 
 

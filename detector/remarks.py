@@ -10,6 +10,7 @@ import numpy as np
 
 from detector.catalogue.durations import format_duration
 from detector.verdict import DataState
+from detector.wording import span_text
 
 if TYPE_CHECKING:
     from detector.cycle import CycleResult
@@ -80,7 +81,23 @@ def _why_none(result: CycleResult) -> str | None:
     ):
         if count := states.count(state):
             return f"{count} of {len(states)} series {'is' if count == 1 else 'are'} {state}: {why}"
-    return None
+    return _why_not_so_far(result)
+
+
+def _why_not_so_far(result: CycleResult) -> str | None:
+    """Of a query whose series are all fine: the horizons that its history is too short for."""
+    frame, values = result.frame, result.values
+    if frame is None or values is None or not values.size:
+        return None
+    unknown = [bool(np.isnan(values[:, :, h]).all()) for h in range(values.shape[2])]
+    if not any(unknown):
+        return None
+    seen = np.flatnonzero(np.isfinite(frame.values).any(axis=0))
+    age = (frame.T - 1 - int(seen[0])) * frame.step if seen.size else 0
+    ahead = ", ".join(
+        format_duration(seconds) for seconds, none in zip(result.query.horizons, unknown, strict=True) if none
+    )
+    return f"its history reaches back {span_text(age)}, so there is no forecast for {ahead} ahead yet"
 
 
 def _bound(value: float | None) -> str:

@@ -165,12 +165,14 @@ def test_a_young_history_and_a_wrong_unit_are_explained_under_the_table(
     server: Prometheus, pushgateway: Pushgateway, tmp_path: Path
 ) -> None:
     young = f"vector(50) and (vector(time()) > {int(time.time()) - 600})"
-    path = write_catalogue(tmp_path, {"young": young, "wrong": FULL}, server.url)
+    hours = f"{DAILY} and (vector(time()) > {int(time.time()) - 7260})"
+    path = write_catalogue(tmp_path, {"young": young, "wrong": FULL, "hours": hours}, server.url)
     path.write_text(path.read_text().replace("unit: percent", "unit: percent\n    data_range: [0, 1]"))
     done = detector("run", "--catalogue", str(path), "--once", "--dry-run")
     assert done.returncode == 0
     assert "wrong: 1 of 1 series is outside data_range [0, 1]" in done.stderr
     assert "under 48 points of history; forecasts begin when it reaches back 48m" in done.stderr
+    assert "hours: its history reaches back 2 h, so there is no forecast for 24h ahead yet" in done.stderr
 
 
 def answer(labels: list[dict[str, str]], start: int, end: int) -> bytes:
