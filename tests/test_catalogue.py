@@ -280,6 +280,7 @@ def test_an_invalid_value_is_named_with_file_line_query_key_expected_and_got(
 
 
 INVALID_SETTINGS = [
+    ("prometheus: localhost:9090", "settings.prometheus.url", "a URL such as", "localhost:9090"),
     ("prometheus: ftp://secret", "settings.prometheus.url", "a URL such as", "a hidden value"),
     ("prometheus: {url: http://h, timeout: 0s}", "settings.prometheus.timeout", "1s or more", ""),
     ("prometheus: {url: http://h, password: secret}", "settings.prometheus.password", "a known key", ""),

@@ -22,6 +22,8 @@ Path = tuple[str | int, ...]
 SECRET_KEYS = frozenset({"password", "bearer_token", "headers", "redis", "url", "prometheus", "pushgateway"})
 """Values under these keys are never repeated in a message (a URL may carry a password)."""
 
+_HOST_PORT = re.compile(r"[A-Za-z0-9.-]{1,40}:[0-9]{1,5}")
+"""What is most often written in place of a URL."""
 _MAX_DEPTH = 40
 _MAX_NODES = 200_000
 _REFERENCE = re.compile(r"\$\$|\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
@@ -73,7 +75,7 @@ class Document:
 
 def shown(value: Any, path: Path = ()) -> str:
     """A value as a message shows it: short, on one line, secrets left out."""
-    if any(part in SECRET_KEYS for part in path):
+    if any(part in SECRET_KEYS for part in path) and not _lacks_a_scheme(value, path):
         return (
             "a hidden value" if isinstance(value, str) and value else "nothing" if value in (None, "") else _kind(value)
         )
@@ -86,6 +88,12 @@ def shown(value: Any, path: Path = ()) -> str:
     if isinstance(value, int) and abs(value) >= 10**80:
         return "a huge number"
     return _on_a_line(value) if isinstance(value, str) and not value.isprintable() else str(value)[:80]
+
+
+def _lacks_a_scheme(value: Any, path: Path) -> bool:
+    """Whether it is HOST:PORT where the URL of a server belongs: no secret is in it."""
+    place = [part for part in path if isinstance(part, str) and part != "url"]
+    return place[-1] in ("prometheus", "pushgateway") and isinstance(value, str) and bool(_HOST_PORT.fullmatch(value))
 
 
 def _on_a_line(text: str) -> str:
