@@ -209,7 +209,7 @@ def test_the_command_line_starts_without_heavy_imports() -> None:
     assert not loaded & HEAVY
 
 
-def test_an_error_of_ours_is_one_message_and_its_exit_code(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_of_ours_is_one_message_its_next_step_and_its_exit_code(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(name: str | None) -> None:
         raise StateError("the state directory is read-only")
 
@@ -217,7 +217,9 @@ def test_an_error_of_ours_is_one_message_and_its_exit_code(monkeypatch: pytest.M
     monkeypatch.setattr("detector.catalogue.load_catalogue", fail)
     answer = CliRunner().invoke(app, ["check-config"])
     assert answer.exit_code == StateError.exit_code
-    assert answer.stderr.strip() == "the state directory is read-only"
+    told, advice = answer.stderr.strip().splitlines()
+    assert told == "the state directory is read-only"
+    assert advice.startswith("next: settings.state_dir must be a directory that can be written")
 
 
 def test_a_missing_catalogue_is_a_usage_error_without_a_traceback(tmp_path: Path) -> None:
