@@ -3,7 +3,8 @@
 A forecaster is fitted on data up to its *boundary*, a multiple of the refit period plus a stagger of
 the query's own (so that not all queries are fitted in one cycle), and then given the columns since.
 What it forecasts at a column depends on the data and that column alone, never on which process asks, or
-what it was asked before.
+what it was asked before. Between boundaries, series that have become others (a repair, a new level) are
+looked for at fixed times too, and learned anew.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+LOOK = 600
+"""Seconds between looks for series that have become others than were learned."""
 SPANS_PER_FIT = 8
 """A fit lasts at most for this share of the history it learned from: young series are fitted more often."""
 
@@ -121,19 +124,36 @@ class Fittings:
         self._store = store if restore is not None else None
         self._restore = restore
         self._fitted: dict[tuple[str, str], _Fitted] = {}
+        self._looked: dict[tuple[str, str], tuple[_Fitted, int, ForecasterLike]] = {}
         self.refits: dict[str, int] = {}
 
     def at(self, query: Query, shard: str, frame: SeriesFrame, column: int) -> ForecasterLike:
         """Return the forecaster as it stands at ``column`` (unix seconds) of ``frame``; the caller's own."""
         boundary = fit_boundary(query, self.refit, _first_point(frame), column)
         fitted = self._fit(query, shard, frame, boundary)
-        forecaster = copy.copy(fitted.forecaster)
-        forecaster.update(frame.slice_time(boundary + frame.step, column).values)
+        period = max(1, LOOK // frame.step) * frame.step
+        looked = boundary + (column - boundary) // period * period
+        forecaster = copy.copy(self._look(query, shard, frame, fitted, looked))
+        forecaster.update(frame.slice_time(looked + frame.step, column).values)
+        return forecaster
+
+    def _look(self, query: Query, shard: str, frame: SeriesFrame, fitted: _Fitted, at: int) -> ForecasterLike:
+        """The forecaster at column ``at``, series that have become others learned anew."""
+        known = self._looked.get((query.name, shard))
+        if known is not None and known[0] is fitted and known[1] == at:
+            return known[2]
+        forecaster = fitted.forecaster
+        if at > fitted.boundary:
+            forecaster = copy.copy(forecaster)
+            forecaster.update(frame.slice_time(fitted.boundary + frame.step, at).values)
+            self._count(query, forecaster.renew())
+        self._looked[query.name, shard] = fitted, at, forecaster
         return forecaster
 
     def forget(self, query: str) -> None:
         """Drop what was learned for a query, here and in the store."""
         self._fitted = {key: one for key, one in self._fitted.items() if key[0] != query}
+        self._looked = {key: one for key, one in self._looked.items() if key[0] != query}
         if self._store is not None:
             with contextlib.suppress(StateError):
                 for key in self._store.keys(f"fit/{query}/"):
@@ -182,8 +202,12 @@ class Fittings:
     def _learn(self, query: Query, values: NDArray[np.float64], start: int) -> ForecasterLike:
         forecaster = self._make(query)
         forecaster.fit(values, start)
-        self.refits[query.name] = self.refits.get(query.name, 0) + len(values)
+        self._count(query, len(values))
         return forecaster
+
+    def _count(self, query: Query, learned: int) -> None:
+        if learned:
+            self.refits[query.name] = self.refits.get(query.name, 0) + learned
 
     def _follow(
         self, query: Query, known: _Fitted, series: tuple[LabelKey, ...], values: NDArray[np.float64], start: int

@@ -88,6 +88,10 @@ class ForecasterLike(Protocol):
         """A forecaster of these series and then those of ``other``; nothing is learned again."""
         ...
 
+    def renew(self) -> int:
+        """Learn the series anew that have become others than were learned, and say how many; as for ``update``."""
+        ...
+
     def to_bytes(self, values: bool = True) -> bytes:
         """What is needed to go on in another process; without ``values``, beside the history it was fitted on."""
         ...

@@ -20,7 +20,7 @@ from models.grid import Grid, nested_grid, uniform_grid, within_history
 from models.origins import PATHS
 from models.panel import Float, Index
 from models.paths import Forecast
-from models.regimes import NONE, Regimes, find_regimes
+from models.regimes import NONE, Regimes, find_regimes, span_of
 from models.registry import chosen
 from models.saved import grid_of, read, restore, to_bytes
 
@@ -117,6 +117,27 @@ class Forecaster:
             self._scorer = self._scorer.copy()  # a copy of this forecaster may go on from the same state
             self._scores = self._scores.then(self._scorer.run(new), T)
         return self
+
+    def renew(self) -> int:
+        """Learn anew the series of which a fit would take other parts of the past for what they are now (a repair, a
+        new level; see models/regimes.py); how many they are. All else ages slowly. The anomaly scores go on as before.
+        """
+        now = find_regimes(self._values, self.step)
+        other = self._regimes.unlike(now, len(self._values), span_of(self.step))
+        if not self._blocks or not other.any():
+            return 0
+        rows, stay = np.flatnonzero(other), np.flatnonzero(~other)
+        scorer, scores = self._scorer, self._scores
+        self._scorer = self._scores = None
+        known = self.select(stay)
+        start = self._end - (self._values.shape[1] - 1) * self.step
+        new = replace(self).fit(self._values[rows], start)
+        new._scorer = new._scores = None
+        both = known.beside(new).select(np.argsort(np.concatenate([stay, rows])))
+        for name in ("_regimes", "_blocks", "_now", "_learned_to", "_calibrator"):
+            setattr(self, name, getattr(both, name))
+        self._scorer, self._scores = scorer, scores
+        return len(rows)
 
     @property
     def end(self) -> int:

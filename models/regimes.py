@@ -69,6 +69,14 @@ class Regimes:
         """The same after as many new ``columns``."""
         return replace(self, begin=self.begin + columns, end=self.end + columns)
 
+    def unlike(self, other: Regimes, n: int, within: int) -> NDArray[np.bool_]:
+        """Which of ``n`` series have other parts than in ``other``, or ones that end over ``within`` columns apart."""
+        out = np.zeros(n, np.bool_)
+        for i in np.union1d(self.row, other.row):
+            mine, its = (np.sort(one.end[one.row == i]) for one in (self, other))
+            out[i] = len(mine) != len(its) or np.abs(mine - its).max() > within
+        return out
+
     def select(self, rows: Index) -> Regimes:
         """The same of the series ``rows``, in that order."""
         where = [(new, at) for new, old in enumerate(rows) for at in np.flatnonzero(self.row == old)]
@@ -88,12 +96,18 @@ NONE = Regimes(_NOTHING, _NOTHING, _NOTHING, _NOTHING, np.empty(0), np.empty(0))
 Part = tuple[int, int, int, float, float]
 
 
+def span_of(step: int) -> int:
+    """Columns of ``step`` seconds in the medians on both sides of a step."""
+    width = max(1, CELL // step)
+    return width * max(LEAST_SPAN, SPAN_SECONDS // (width * step))
+
+
 def find_regimes(values: Float, step: int) -> Regimes:
     """The parts of ``values [n, T]``, NaN missing, a column each ``step`` seconds, that are not what is now."""
     width = max(1, CELL // step)
     seconds = width * step
     cells = coarsen(values, width)
-    span = max(LEAST_SPAN, SPAN_SECONDS // seconds)
+    span = span_of(step) // width
     day = DAY // seconds if DAY % seconds == 0 else 0
     found = []
     for i, row in enumerate(fill(cells, np.zeros(len(cells), np.int64))):

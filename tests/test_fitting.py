@@ -121,3 +121,25 @@ def test_a_new_boundary_is_learned_anew_with_all_series() -> None:
     fittings.at(QUERY, "0", frame_of("ab"), boundary - STEP)
     fittings.at(QUERY, "0", frame_of("abc"), NOW)
     assert fittings.refits == {"cpu": 2 + 3}
+
+
+def test_a_repair_is_known_before_the_next_fit_and_costs_the_repaired_series_alone() -> None:
+    calm = frame_of("abc")
+    boundary = fit_boundary(QUERY, 6 * 3600, calm.start, NOW)
+    repaired = boundary + STEP
+    times = calm.start + STEP * np.arange(calm.T)
+    climb = np.where(times < repaired, np.clip(1 - (repaired - times) / 86400, 0, 1) * 30, 0.0)
+    values = calm.values.copy()
+    values[1] += climb
+    frame = SeriesFrame(values, calm.labels, calm.start, STEP)
+
+    def chance(fittings: Fittings, column: int) -> np.ndarray:
+        forecaster = fittings.at(QUERY, "0", frame.slice_time(frame.start, column), column)
+        return forecaster.forecast().breach(85.0, True, 3).probability_within([86400.0])[:, 0]
+
+    one, other = Fittings(6 * 3600), Fittings(6 * 3600)
+    assert chance(one, boundary)[1] > 0.8
+    assert one.refits == {"cpu": 3}
+    assert chance(one, repaired + 2400)[1] < 0.1
+    assert one.refits == {"cpu": 4}
+    np.testing.assert_array_equal(chance(other, repaired + 2400), chance(one, repaired + 2400))

@@ -57,6 +57,9 @@ class LastValue:
     def update(self, columns: Any) -> None:
         self.values = np.concatenate([self.values, columns], axis=1)
 
+    def renew(self) -> int:
+        return 0
+
     def to_bytes(self, values: bool = True) -> bytes:
         raise AssertionError("only the engine's own forecasters are kept")
 

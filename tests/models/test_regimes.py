@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 
@@ -131,3 +133,21 @@ def test_new_columns_move_the_parts_along_and_survive_saving() -> None:
     np.testing.assert_array_equal(part.forecast().paths, whole.forecast().paths[[1, 0, 2]])
     median = whole.forecast().quantile([0.5])[:, 0]
     assert np.abs(median[:, 11] - y[:, T + 39 + 12]).max() < 4
+
+
+def test_renewing_learns_what_a_fit_would_and_of_the_changed_series_alone() -> None:
+    calm = healthy(5)
+    y = np.stack([calm, healthy(6) + climb(2, 30.0, T), healthy(7)])
+    f = Forecaster(STEP, 7 * 86400).fit(y[:, :T], start=0)
+    f.update(y[:, T : T + 9])
+    old = f.forecast()
+    copied = copy.copy(f)
+    assert f.renew() == 1
+    assert f.renew() == 0
+    fresh = Forecaster(STEP, 7 * 86400).fit(y[:, 9 : T + 9], start=9 * STEP)
+    np.testing.assert_array_equal(f.forecast().paths[[0, 2]], old.paths[[0, 2]])
+    np.testing.assert_array_equal(f.forecast().paths[1], fresh.forecast().paths[1])
+    np.testing.assert_array_equal(copied.forecast().paths, old.paths)
+    np.testing.assert_array_equal(f.scores(T), copied.scores(T))
+    again = Forecaster.from_bytes(f.to_bytes())
+    np.testing.assert_array_equal(again.forecast().breach(90.0).chance, f.forecast().breach(90.0).chance)
