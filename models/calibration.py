@@ -49,6 +49,7 @@ class Past:
     origins: Index
 
 
+Learned = dict[tuple[bytes, bytes, bool, int], Float]
 Extremes = Callable[[bool, int], list[Array32] | None]
 
 
@@ -57,14 +58,14 @@ class Calibrator:
     """Coefficients for any question about the series whose ``past`` it is given; each question is learned once.
 
     ``ends [n]``: unix seconds of the last column of each series; ``steps [H]``: end of each cell in steps;
-    ``lifts(above, run)``: what turns a path into the extremes of wide cells.
+    ``lifts(above, run)``: what turns a path into the extremes of wide cells; ``learned``: what is known already.
     """
 
     past: list[Past]
     ends: Index
     steps: Index
     lifts: Extremes
-    _learned: dict[tuple[bytes, bytes, bool, int], Float] = field(default_factory=dict, repr=False)
+    learned: Learned = field(default_factory=dict, repr=False)
 
     @property
     def anchors(self) -> Index:
@@ -78,9 +79,9 @@ class Calibrator:
         """
         limits = np.ascontiguousarray(thresholds, np.float64)
         key = (rows.tobytes(), limits.tobytes(), above, run)
-        if key not in self._learned:
-            self._learned[key] = self._learn(rows, limits, above, run)
-        return between_anchors(self._learned[key], self.anchors, len(self.steps))
+        if key not in self.learned:
+            self.learned[key] = self._learn(rows, limits, above, run)
+        return between_anchors(self.learned[key], self.anchors, len(self.steps))
 
     def _learn(self, rows: Index, thresholds: Float, above: bool, run: int) -> Float:
         anchors, ends = self.anchors, self.ends[rows]

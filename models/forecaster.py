@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from models.anomaly import AnomalyScorer, Scores
 from models.base import Array32
 from models.block import Block, Now, Terms, describe, fit_block, look, paths_of
-from models.calibration import Calibrator, Past
+from models.calibration import Calibrator, Learned, Past
 from models.explain import Explanation, explain
 from models.grid import Grid, nested_grid, uniform_grid, within_history
 from models.origins import PATHS
@@ -55,7 +55,7 @@ class Forecaster:
     _regimes: Regimes = field(default=NONE, repr=False)
     _blocks: list[tuple[Index, Block]] = field(default_factory=list, repr=False)
     _now: list[Now] = field(default_factory=list, repr=False)  # of each block; empty: not looked at since the update
-    _calibrator: Calibrator | None = field(default=None, repr=False)
+    _questions: Learned = field(default_factory=dict, repr=False)  # of the calibrator, for all copies of this fit
     _scorer: AnomalyScorer | None = field(default=None, repr=False)
     _scores: Scores | None = field(default=None, repr=False)
 
@@ -82,7 +82,7 @@ class Forecaster:
         self._end, self._learned_to = int(ends[0]), np.array(np.broadcast_to(ends, len(v)))
         self._scorer = AnomalyScorer(self.step, self.seasons)
         self._scores = self._scorer.run(v)
-        self._blocks, self._now, self._calibrator = [], [], None
+        self._blocks, self._now, self._questions = [], [], {}
         self._regimes = find_regimes(v, self.step)
         past, told = self._levelled(), self._regimes.levelled(v, excursions=True)
         terms = Terms(
@@ -134,7 +134,7 @@ class Forecaster:
         new = replace(self).fit(self._values[rows], start)
         new._scorer = new._scores = None
         both = known.beside(new).select(np.argsort(np.concatenate([stay, rows])))
-        for name in ("_regimes", "_blocks", "_now", "_learned_to", "_calibrator"):
+        for name in ("_regimes", "_blocks", "_now", "_learned_to", "_questions"):
             setattr(self, name, getattr(both, name))
         self._scorer, self._scores = scorer, scores
         return len(rows)
@@ -213,7 +213,7 @@ class Forecaster:
             _learned_to=self._learned_to[chosen],
             _regimes=self._regimes.select(chosen),
         )
-        out._blocks, out._now, out._calibrator = [], [], None
+        out._blocks, out._now, out._questions = [], [], {}
         for mine, block in self._blocks:
             place = np.full(len(self._values), -1)
             place[mine] = np.arange(len(mine))
@@ -244,7 +244,7 @@ class Forecaster:
             _regimes=self._regimes.beside(other._regimes, n),
         )
         out._blocks = self._blocks + [(rows + n, block) for rows, block in other._blocks]
-        out._now, out._calibrator = [], None
+        out._now, out._questions = [], {}
         if self._scorer and self._scores and other._scorer and other._scores:
             out._scorer, out._scores = self._scorer.beside(other._scorer), self._scores.beside(other._scores)
         return out
@@ -307,21 +307,19 @@ class Forecaster:
 
     def _odds(self) -> Calibrator:
         """What calibrates the odds; questions that were learned stay learned until the next fit."""
-        if self._calibrator is None:
-            lifts, blocks = self._lifts(), self._blocks
-            order: Index = np.argsort(np.concatenate([np.empty(0, np.int64), *(rows for rows, _ in blocks)]))
+        lifts, blocks = self._lifts(), self._blocks
+        order: Index = np.argsort(np.concatenate([np.empty(0, np.int64), *(rows for rows, _ in blocks)]))
 
-            def of_series(above: bool, run: int) -> list[Array32] | None:
-                parts = lifts(above, run)
-                if parts is None:
-                    return None
-                by_block = [row for part in parts for row in part]
-                return [by_block[i] for i in order]
+        def of_series(above: bool, run: int) -> list[Array32] | None:
+            parts = lifts(above, run)
+            if parts is None:
+                return None
+            by_block = [row for part in parts for row in part]
+            return [by_block[i] for i in order]
 
-            by_block = [one for _, block in blocks for one in block.past]
-            past: list[Past] = [by_block[i] for i in order]
-            self._calibrator = Calibrator(past, self._learned_to, self.grid.ends, of_series)
-        return self._calibrator
+        by_block = [one for _, block in blocks for one in block.past]
+        past: list[Past] = [by_block[i] for i in order]
+        return Calibrator(past, self._learned_to, self.grid.ends, of_series, self._questions)
 
     def _reach(self) -> Float:
         """How far each series may be forecast: as far as it has a history, in seconds."""

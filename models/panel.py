@@ -5,8 +5,9 @@ Shapes: n series, T columns, S seasons. NaN on the left of a row means that the 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numba import njit
@@ -37,7 +38,7 @@ SPIKE_LASTS, SPIKE_NEWEST = 12, 2
 class Panel:
     """``values [n, T]`` filled and clipped (NaN only before a series begins), ``observed [n, T]`` what was there,
     ``lengths [n, S]``: cycle lengths in cells, shortest first, 0 where there are no more; ``windows [n]``: cells of
-    the trailing mean that a series is, 0 where it is none.
+    the trailing mean that a series is, 0 where it is none. ``kept``: what members have made of it and share.
     """
 
     values: Float
@@ -45,6 +46,7 @@ class Panel:
     step: int
     lengths: Index
     windows: Index
+    kept: dict[Any, Float] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def n(self) -> int:

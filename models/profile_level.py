@@ -40,16 +40,29 @@ class ProfileLevel(Member):
         cycle = panel.season(0)
         half = np.array([half_width(int(s)) * self.smooth for s in cycle], np.int64)
         season = panel.season(self.which)
-        _follow(panel.values, season, cycle, half, self.share, self.memory, self.fade, origins, rows, out)
+        key = ("profile", self.which, self.share, self.smooth)
+        if key not in panel.kept:  # members that differ in the level alone share it
+            panel.kept[key] = _profiles(panel.values, season, half, self.share)
+        _follow(panel.values, panel.kept[key], season, cycle, half, self.memory, self.fade, origins, rows, out)
+
+
+@njit(cache=True)
+def _profiles(values: NDArray[np.float64], season: Origins, half: Origins, share: float) -> NDArray[np.float64]:
+    """The profile of each row as it is known after each column, ``[n, T]``; NaN without a season."""
+    out = np.full(values.shape, np.nan)
+    for i in range(len(values)):
+        if season[i] > 0:
+            out[i] = profile_of(values[i], season[i], share, half[i])
+    return out
 
 
 @njit(cache=True)
 def _follow(
     values: NDArray[np.float64],
+    profiles: NDArray[np.float64],
     season: Origins,
     cycle: Origins,
     half: Origins,
-    share: float,
     memory: float,
     fade: float,
     origins: Origins,
@@ -58,7 +71,7 @@ def _follow(
 ) -> None:
     H = out.shape[2]
     for i in rows:
-        profile = profile_of(values[i], season[i], share, half[i])
+        profile = profiles[i]
         deviation = exponential_mean(from_profile(values[i], profile, season[i], half[i]), max(1.0, memory * cycle[i]))
         decay = np.exp(-np.arange(1, H + 1) / max(1.0, fade * cycle[i]))
         for k in range(origins.shape[1]):
