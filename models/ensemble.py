@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numba import njit
+from numpy.typing import NDArray
 
 from models.base import Array32, Fitted, Member, Origins
 from models.panel import Float, Index, Panel
@@ -20,6 +21,9 @@ from models.registry import chosen
 # like this many independent windows of no information.
 POWER = 6.0
 PRIOR_WINDOWS = 2.0
+# Where a series rests (models/panel.py) the best members speak alone, as a mean of all would leave the value at rest:
+# the power there, and the share of the largest weight below which a member has none.
+RESTING_POWER, RESTING_LEAST = 24.0, 0.1
 LEAST = 1e-3  # of the best member's error: a perfect past counts as this much
 SCARCE = 0.5  # of the most origins that a member answered: with fewer, its error is no comparison
 
@@ -110,21 +114,24 @@ def _errors(parts: Array32, truth: Array32, bucket: Index) -> tuple[Float, Float
     return np.where(count > 0, total / np.maximum(count, 1), np.nan), count
 
 
-def weigh(parts: Array32, truth: Array32, windows: Float) -> Array32:
+def weigh(parts: Array32, truth: Array32, windows: Float, rests: NDArray[np.bool_] | None = None) -> Array32:
     """Weights ``[n, M, H]`` from the members' errors over the origins, bucket by bucket.
 
     ``windows [n]``: cells of history behind the backtest: so many over the bucket's horizon are independent. A member
     without any answer in the backtest gets the least weight given, so that it is used only where nothing else answers.
+    ``rests [n]`` (None: none does): series whose best members are to speak alone.
     """
     M, n, _, H = parts.shape
     bucket = buckets(H)
     error, count = _errors(parts, truth, bucket)
     error = np.where(count >= SCARCE * count.max(axis=1, keepdims=True, initial=0), error, np.nan)
     known = np.isfinite(error)
+    alone = np.zeros((n, 1, 1), np.bool_) if rests is None else rests[:, None, None]
+    power = np.where(alone, RESTING_POWER, POWER)
     best = np.where(known, error, np.inf).min(axis=1, keepdims=True, initial=np.inf)
     best = np.where(np.isfinite(best), best, 0)
     floor = 1e-30 + LEAST * best
-    raw = np.where(known, np.maximum(np.where(known, error, 1), floor) / (best + floor), np.inf) ** -POWER
+    raw = np.where(known, np.maximum(np.where(known, error, 1), floor) / (best + floor), np.inf) ** -power
     raw /= np.maximum(raw.sum(axis=1, keepdims=True), 1e-300)
     answers = known.any(axis=2, keepdims=True)
     before = np.broadcast_to(np.where(answers, 1.0, 1e-6)[:, :, 0], (n, M)).copy()
@@ -135,6 +142,8 @@ def weigh(parts: Array32, truth: Array32, windows: Float) -> Array32:
         trust = (independent / (independent + PRIOR_WINDOWS))[:, None]
         before = trust * raw[:, :, b] + (1 - trust) * before
         out[:, :, b] = before
+    out[alone & (out < RESTING_LEAST * out.max(axis=1, keepdims=True, initial=0))] = 0.0
+    out /= out.sum(axis=1, keepdims=True)
     return np.asarray(out[:, :, bucket], np.float32)
 
 
@@ -157,7 +166,8 @@ def fit_combination(
     fitted = tuple(m.fit(panel) for m in members)
     parts = predict_all((members, fitted), panel, origins, horizon)
     span = panel.T - np.where(origins > 0, origins, panel.T).min(axis=1, initial=panel.T)
-    weights = weigh(parts, actuals(panel.observed, origins, horizon), span.astype(np.float64))
+    truth, rests = actuals(panel.observed, origins, horizon), np.isfinite(panel.resting)
+    weights = weigh(parts, truth, span.astype(np.float64), rests)
     return Combination(members, fitted, weights), combine(parts, weights)
 
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 import numpy as np
 
 from models.base import Origins
-from models.panel import Index
+from models.panel import LEARNS, Index
 
 PATHS = 96  # origins of the backtest and sample paths
 ALIGNED = 0.5  # of the origins are at the present phase of the season: noise has its hours too
 JITTER = 48  # parts of a season that aligned origins are apart where they share a cycle
 RECENT = 1.6  # how much denser newer origins are than older ones: power of their distance
-OLDEST_CYCLES, OLDEST_SHARE, OLDEST_MOST = 2, 0.3, 0.5  # of the history that no origin may be in: members need a past
+OLDEST_CYCLES, OLDEST_MOST = 2, 0.5  # of the history that no origin may be in, beside LEARNS: members need a past
 
 
 def choose_origins(seasons: Index, history: Index, coarsest: int, columns: int) -> Origins:
@@ -32,7 +32,7 @@ def origins_back(columns: int, season: int, width: int) -> Index:
     """How many columns before the end the origins of a history of ``columns`` are, farthest first; multiples of
     ``width``, about half of them whole seasons.
     """
-    oldest = int(min(max(OLDEST_CYCLES * season, OLDEST_SHARE * columns), OLDEST_MOST * columns))
+    oldest = int(min(max(OLDEST_CYCLES * season, LEARNS * columns), OLDEST_MOST * columns))
     most = (columns - max(oldest, width)) // width
     if most < 1:
         return np.empty(0, np.int64)

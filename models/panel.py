@@ -32,6 +32,8 @@ SPIKE_QUANTILE, SPIKE_ROOM = 0.01, 0.5
 SPIKE_SAMPLE = 4000  # columns that the quantiles are taken from
 # Observations in a row that are still a spike, and how many of the newest may be one: more are a new level.
 SPIKE_LASTS, SPIKE_NEWEST = 12, 2
+LEARNS = 0.3  # of a history: its beginning, in which no origin of a backtest lies; members may learn from it at once
+RESTS, FEWEST_RESTING = 0.7, 12  # share of columns at one value from which a series rests there, and of how many
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,13 @@ class Panel:
         """Column in which each series begins, ``[n]``; T where it never does."""
         there = np.isfinite(self.values)
         return np.where(there.any(1), there.argmax(1), self.T)
+
+    @cached_property
+    def resting(self) -> Float:
+        """The value that each series is mostly at, ``[n]``; NaN where there is none. The first LEARNS of it decide, so
+        that no forecast of a backtest knows it from what came later.
+        """
+        return _resting(self.values, self.first)
 
     @property
     def seasons(self) -> tuple[int, ...]:
@@ -153,6 +162,25 @@ def coarsen(values: Float, width: int) -> Float:
     count = there.sum(2)
     total = np.where(there, blocks, 0.0).sum(2)
     return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+
+
+@njit(cache=True)
+def _resting(values: Float, first: Index) -> Float:
+    """As :attr:`Panel.resting`: a majority vote (Boyer & Moore, 1991), then a count."""
+    n, T = values.shape
+    out = np.full(n, np.nan)
+    for i in range(n):
+        end = first[i] + max(int(LEARNS * (T - first[i])), FEWEST_RESTING)
+        if end > T:
+            continue
+        candidate, lead = np.nan, 0
+        for v in values[i, first[i] : end]:
+            if lead == 0:
+                candidate = v
+            lead += 1 if v == candidate else -1
+        if (values[i, first[i] : end] == candidate).sum() >= RESTS * (end - first[i]):
+            out[i] = candidate
+    return out
 
 
 @njit(cache=True)

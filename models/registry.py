@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from models.base import Member
+from models.intermittent import Intermittent
 from models.level import Level
 from models.pooled import Pooled
 from models.profile_level import ProfileLevel
@@ -38,6 +39,8 @@ MEMBERS: dict[str, Member] = {
         WindowLevel("window_3", 3.0),
         WindowLevel("window_10", 10.0),
         WindowLevel("window_all", None),
+        Intermittent("intermittent"),
+        Intermittent("intermittent_short", 0),
         Ridge("ridge", "values"),
         Ridge("ridge_log", "logs"),
         Ridge("ridge_seasonal", "seasonal"),

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from models import Breach, Forecaster, forecast, score_anomalies
 from models import forecaster as engine
 from models.forecaster import BLOCK, MIN_POINTS
+from models.intermittent import Intermittent
 from models.panel import lengths_table, make_panel
 from models.registry import MEMBERS, REFERENCE_MEMBERS
 from models.synthetic import make_series, ramp
@@ -35,8 +36,17 @@ def trailing_mean(values, window):
     return (total[:, window:] - total[:, :-window]) / window
 
 
+def resting(n, columns=T, seed=0):
+    """Zero, with a job at the same hour of every day and something else now and then."""
+    rng = np.random.default_rng(seed)
+    job = np.isin(np.arange(columns) % DAY, [20, 21]) * rng.normal(30, 2, size=(n, columns))
+    return np.where(rng.random((n, columns)) < 0.05, rng.uniform(10, 40, size=(n, columns)), job)
+
+
 def suited(member, n=4, seed=0):
     """Series of the kind that ``member`` serves."""
+    if isinstance(member, Intermittent):
+        return resting(n, seed=seed)
     if not member.windowed:
         return series(n, seed=seed)
     return trailing_mean(make_series(n, T + WINDOW - 1, step=STEP, daily=0.0, phi=0.3, seed=seed).values, WINDOW)
@@ -105,12 +115,13 @@ def test_a_member_answers_for_every_series_origin_and_cell(member, horizon):
 
 @members
 def test_a_member_answers_only_for_the_rows_that_it_serves(member):
-    plain, mean = series(1), trailing_mean(series(1, T + WINDOW - 1, seed=3), WINDOW)
+    plain = resting(1) if isinstance(member, Intermittent) else series(1)
+    mean = trailing_mean(series(1, T + WINDOW - 1, seed=3), WINDOW)
     values = np.concatenate([plain, plain, mean])
     lengths = lengths_table(None, None, STEP, np.full(3, T))
     lengths[1] = 0
     panel = make_panel(values, STEP, 1, lengths, np.array([0, 0, WINDOW]))
-    seasonal = hasattr(member, "which") or getattr(member, "view", "") in ("seasonal", "deviation")
+    seasonal = getattr(member, "which", None) is not None or getattr(member, "view", "") in ("seasonal", "deviation")
     want = [not member.windowed, not member.windowed and not seasonal, member.windowed is not False]
     np.testing.assert_array_equal(member.serves(panel), want)
     assert member.applies(panel)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.stats import chi2
 
 from models import Forecaster
-from models.ensemble import LEAST, POWER, PRIOR_WINDOWS, SCARCE, actuals, buckets, combine, weigh
+from models.ensemble import LEAST, POWER, PRIOR_WINDOWS, RESTING_POWER, SCARCE, actuals, buckets, combine, weigh
 from models.grid import nested_grid, within_history
 from models.level import Level
 from models.library import (
@@ -772,6 +772,19 @@ def test_weights_are_those_of_the_errors_where_much_is_known_and_equal_where_not
     np.testing.assert_allclose(weigh(parts, truth, np.array([1e9]))[0, :, 5], want, rtol=1e-4)
     far = weigh(parts, truth, np.array([20.0]))[0]
     assert far[0, 0] < far[0, 1] < far[0, 3] < want[0], "each horizon adds what it knows"
+
+
+def test_the_best_members_speak_alone_where_a_series_rests():
+    truth = np.zeros((2, 30, 7), np.float32)
+    size = np.array([1.0, 1.02, 1.3, 4.0])
+    parts = np.broadcast_to(size[:, None, None, None], (4, 2, 30, 7)).astype(np.float32)
+    weights = weigh(parts, truth, np.array([1e9, 1e9]), np.array([True, False]))
+    want = size[:2] ** -RESTING_POWER
+    np.testing.assert_allclose(weights[0, :2, 3], want / want.sum(), rtol=1e-4)
+    assert (weights[0, 2:] == 0).all()
+    np.testing.assert_array_equal(weights[1], weigh(parts, truth, np.array([1e9, 1e9]))[1])
+    unknown = weigh(parts, np.full_like(truth, NAN), np.array([1e9, 1e9]), np.array([True, False]))
+    np.testing.assert_allclose(unknown, 0.25)
 
 
 def test_weights_are_constant_within_a_bucket_of_horizon_and_do_not_depend_on_the_unit():
