@@ -19,6 +19,7 @@ from models.stream import (
     EVIDENCE,
     FEWEST_EXCEEDED,
     FIRST,
+    FIRST_VISIT,
     GRACE,
     HOUR,
     KNOWN,
@@ -26,6 +27,7 @@ from models.stream import (
     SCALARS,
     SEASON_FIELDS,
     SECOND,
+    SECOND_VISIT,
     SPANS,
     SPREAD_CELLS,
     TAIL_FIELDS,
@@ -63,8 +65,8 @@ class Rhythm(NamedTuple):
 
 class State(NamedTuple):
     """Everything that is remembered, float64: scalars ``[n, SCALARS]``; ``seasons [n, SEASON_FIELDS]``; their profiles
-    ``first [n, 2, C]`` and ``second [n, 2, D]`` (values and visits), of which a short season uses as many cells as it has
-    points; ``spread [n, SPREAD_CELLS]``; ``hours [n, 2, LEVEL_HOURS]`` (level, error); ``sums [n, 2 W + 1]`` of
+    ``first [n, 2, C]`` and ``second [n, 2, D]`` (values and visits), of which a short season uses as many cells as it
+    has points; ``spread [n, SPREAD_CELLS]``; ``hours [n, 2, LEVEL_HOURS]`` (level, error); ``sums [n, 2 W + 1]`` of
     deviations; ``surprises [n, W]``, signed; ``means [n, 3, 3]`` (scale and two moments for each span); ``runs [n, 2,
     2]`` (mean surprise, signed and not, for each span); ``tails [n, EVIDENCE, 2, TAIL_FIELDS]``.
     """
@@ -131,6 +133,12 @@ def _seasons(periods: NDArray[np.int64], r: Rhythm) -> Float:
     out = np.zeros((len(periods), SEASON_FIELDS))
     cycle = -(-periods[:, 0] // r.step)
     out[:, [FIRST, SECOND]] = periods
+    for visit, cells, period in (
+        (FIRST_VISIT, FIRST_CELLS, periods[:, 0]),
+        (SECOND_VISIT, SECOND_CELLS, periods[:, 1]),
+    ):
+        points = period // r.step
+        out[:, visit] = period / r.step / np.maximum(1, np.minimum(cells, points))
     out[:, CYCLE] = cycle
     out[:, GRACE] = np.maximum(GRACE_POINTS, cycle)
     # A profile counts when it has been through two cycles; it learns nothing before there is a level.

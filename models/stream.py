@@ -88,8 +88,10 @@ SCALARS = 31
     CYCLE,  # points of the first
     GRACE,  # points before the first score
     KNOWN,  # points after which the first season counts
-) = range(5)
-SEASON_FIELDS = 5
+    FIRST_VISIT,  # points of one visit to a cell of its profile
+    SECOND_VISIT,
+) = range(7)
+SEASON_FIELDS = 7
 
 # ---- Evidence -------------------------------------------------------------------------------------------------------
 NEXT, SHORT, MIDDLE, LONG, SURPRISE_SHORT, SURPRISE_LONG = range(6)
@@ -419,8 +421,7 @@ def _learn_profiles(
     s[ERROR_PLAIN] += (min(abs(x), most) - s[ERROR_PLAIN]) * gain
     if p[FIRST] == 0.0:
         return
-    visits = p[FIRST] / r.step / first.shape[1]  # points of one visit to a cell
-    first[1, i] = min(first[1, i] + 1.0, PROFILE_MEMORY[0] * max(1.0, visits))
+    first[1, i] = min(first[1, i] + 1.0, PROFILE_MEMORY[0] * p[FIRST_VISIT])
     if n < p[CYCLE]:  # the level goes with the season still: see _end_cycle
         first[0, i] += (s[LEVEL] + _clip(x, most) - first[0, i]) / first[1, i]
         return
@@ -432,8 +433,7 @@ def _learn_profiles(
     x -= second[0, j]
     s[ERROR_BOTH] += (min(abs(x), most) - s[ERROR_BOTH]) * gain
     limit = CLIP_DEVIATION * s[ERROR_BOTH] if n * r.step > 1.1 * p[SECOND] else most
-    visits = p[SECOND] / r.step / second.shape[1]
-    second[1, j] = min(second[1, j] + 1.0, PROFILE_MEMORY[1] * max(1.0, visits))
+    second[1, j] = min(second[1, j] + 1.0, PROFILE_MEMORY[1] * p[SECOND_VISIT])
     second[0, j] += _clip(x, limit) / second[1, j]
 
 
@@ -529,7 +529,7 @@ def watch(values: Float, column: int, state: Any, r: Any, above: Float, below: F
         s, p, spread = state.scalars[row], state.seasons[row], state.spread[row]
         period, longer = int(p[FIRST]), int(p[SECOND])
         C, D = min(state.first.shape[2], period // r.step), min(state.second.shape[2], longer // r.step)
-        first, second = state.first[row, :, :C], state.second[row, :, :D]
+        first, second = state.first[row], state.second[row]
         hours, sums, surprises = state.hours[row], state.sums[row], state.surprises[row]
         means, runs, tails = state.means[row], state.runs[row], state.tails[row]
         for t in range(values.shape[1]):
