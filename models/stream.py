@@ -224,7 +224,7 @@ def _regression(s: Float) -> tuple[float, float]:
 
 
 @njit(cache=True, error_model="numpy")
-def _season(s: Float, first: float, second: float, p: Float, r: Any) -> float:
+def _season(s: Float, first: float, second: float, p: Any, r: Any) -> float:
     """The two profiles, each as far as it has made the errors of the past smaller."""
     if p[FIRST] == 0.0 or s[COUNT] < p[KNOWN]:
         return 0.0
@@ -409,7 +409,7 @@ def _learn_next(s: Float, deviation: float, predicted: float, same: float, ordin
 
 @njit(cache=True, error_model="numpy")
 def _learn_profiles(
-    s: Float, first: Float, second: Float, p: Float, i: int, j: int, x: float, ordinary: float, r: Any
+    s: Float, first: Float, second: Float, p: Any, i: int, j: int, x: float, ordinary: float, r: Any
 ) -> None:
     """Teach the profiles, cells ``i`` and ``j``, and the errors with and without them."""
     n = s[COUNT]
@@ -526,7 +526,9 @@ def watch(values: Float, column: int, state: Any, r: Any, above: Float, below: F
     """
     scratch, out = np.empty(LEVEL_HOURS), np.zeros(EVIDENCE)
     for row in range(values.shape[0]):
-        s, p, spread = state.scalars[row], state.seasons[row], state.spread[row]
+        s, spread = state.scalars[row], state.spread[row]
+        q = state.seasons[row]
+        p = q[0], q[1], q[2], q[3], q[4], q[5], q[6]  # plain numbers are cheaper to hand on than an array
         period, longer = int(p[FIRST]), int(p[SECOND])
         C, D = min(state.first.shape[2], period // r.step), min(state.second.shape[2], longer // r.step)
         first, second = state.first[row], state.second[row]
