@@ -3,21 +3,25 @@
 What a score is made of, and how a series' own past calibrates it, is told in models/stream.py; here are its rhythm, its
 thresholds and the interface. Scores need no forecaster: O(1) work and memory for a point of a series.
 
+The seasons that scores are told from are each series' own. They are looked for in its history as that grows, at fixed
+numbers of columns, so that no score knows what comes after it; what a look finds is used from there on, as if it had
+been known from the start.
+
 Shapes: n series, T columns, k new columns.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from models.grid import DAY, HOUR, WEEK
-from models.scorer_state import Rhythm, State, new_state
-from models.stream import ALARM_NATS, SPANS, watch
+from models.scorer_seasons import ASSUMED, looks_within, seasons_of, two_of
+from models.scorer_state import State, new_state, rhythm_of
+from models.stream import FIRST, SECOND, watch
 
 Float = NDArray[np.float64]
 
@@ -26,12 +30,6 @@ KINDS = ("none", "point", "collective", "level")
 change of level, a drop to zero or a flat line."""
 
 DIRECTIONS = ("both", "above_expected", "below_expected")
-GRACE_POINTS = 96  # no score before a series has this many observations, and a whole first season
-REFERENCE_STEP = 300  # seconds; the longer spans of the evidence are more points at a finer step than at this one
-FINEST = 60  # where the spans stop growing: memory
-QUIET = 28 * DAY  # a clean series scores 1.0 about once in this time, whatever its step
-COARSEST = HOUR // 2  # beyond, once in as many points as at this step: few points are few tails to learn from
-FIRST_CELLS, SECOND_CELLS = DAY // REFERENCE_STEP, WEEK // HOUR  # at most, of the profiles of the two seasons
 
 
 @dataclass(frozen=True)
@@ -88,8 +86,8 @@ class Scores:
 class AnomalyScorer:
     """Scores of the series of one query as their columns come in; never looks back.
 
-    ``step`` in seconds; ``seasons``: up to two periods in seconds, the shorter first (None: a day and a week). Columns
-    fed in any chunks get the same scores.
+    ``step`` in seconds; ``seasons``: up to two periods in seconds, the shorter first (None: those that
+    :meth:`run_history` finds, before that a day and a week). Columns fed in any chunks get the same scores.
 
     Raises:
         ValueError: a step below 1.
@@ -106,9 +104,9 @@ class AnomalyScorer:
         if step < 1:
             raise ValueError(f"step: expected 1 s or more, got {step}")
         self.step = int(step)
-        self.seasons = (DAY, WEEK) if seasons is None else tuple(int(s) for s in seasons)
+        self.seasons = None if seasons is None else tuple(int(s) for s in seasons)
         self.column = 0
-        self._rhythm = _rhythm(self.step, self.seasons)
+        self._rhythm = rhythm_of(self.step)
         self._state: State | None = None
 
     def run(self, columns: ArrayLike) -> Scores:
@@ -121,7 +119,8 @@ class AnomalyScorer:
         if values.ndim != 2:
             raise ValueError(f"values: expected an array [n, T], got shape {values.shape}")
         if self._state is None:
-            self._state = _state_for(len(values), self._rhythm)
+            assumed = ASSUMED if self.seasons is None else self.seasons
+            self._state = new_state(np.tile(two_of(assumed, self.step), (len(values), 1)), self._rhythm)
         if len(values) != len(self._state.scalars):
             raise ValueError(f"columns: expected [{len(self._state.scalars)}, k], got shape {values.shape}")
         above, below = np.empty(values.shape), np.empty(values.shape)
@@ -129,6 +128,33 @@ class AnomalyScorer:
         watch(values, self.column, self._state, self._rhythm, above, below, kind)
         self.column += values.shape[1]
         return Scores(above, below, kind)
+
+    def run_history(self, values: ArrayLike) -> Scores:
+        """Score ``values [n, T]``, the first columns there are, and find each series' seasons on the way.
+
+        Raises:
+            ValueError: not two-dimensional, or columns were scored before.
+        """
+        v = np.asarray(values, dtype=np.float64)
+        if v.ndim != 2 or self.column:
+            raise ValueError(f"values: expected the first [n, T], got shape {v.shape} after {self.column} columns")
+        looks = looks_within(v.shape[1]) if self.seasons is None else []
+        ends = [*looks, v.shape[1]]
+        scores = self.run(v[:, : ends[0]])
+        for look, end in pairwise(ends):
+            self._follow(seasons_of(v[:, :look], self.step), v[:, :look])
+            scores = scores.then(self.run(v[:, look:end]), end)
+        return scores
+
+    def _follow(self, periods: NDArray[np.int64], past: Float) -> None:
+        """From here on tell scores from ``periods [n, 2]`` in seconds; series that had others learn ``past`` anew."""
+        if self._state is None or not len(past):
+            return
+        others = np.flatnonzero((self._state.seasons[:, [FIRST, SECOND]] != periods).any(axis=1))
+        anew = new_state(periods[others], self._rhythm)
+        watch(np.ascontiguousarray(past[others]), 0, anew, self._rhythm, *_unread(len(others), past.shape[1]))
+        for mine, its in zip(self._state, anew, strict=True):
+            mine[others] = its
 
     def copy(self) -> AnomalyScorer:
         """One that goes on from here by itself."""
@@ -160,9 +186,10 @@ class AnomalyScorer:
         """What :meth:`from_arrays` needs to go on from here: plain arrays, for an npz file without objects."""
         head: dict[str, NDArray[np.float64] | NDArray[np.int64]] = {
             "step": np.array(self.step),
-            "seasons": np.array(self.seasons, np.int64),
             "column": np.array(self.column),
         }
+        if self.seasons is not None:
+            head["given"] = np.array(self.seasons, np.int64)
         return head | ({} if self._state is None else {k: v.copy() for k, v in self._state._asdict().items()})
 
     @classmethod
@@ -172,11 +199,12 @@ class AnomalyScorer:
         Raises:
             ValueError: arrays of another version: learn anew.
         """
-        scorer = cls(int(arrays["step"]), tuple(int(s) for s in arrays["seasons"]))
+        given = tuple(int(s) for s in arrays["given"]) if "given" in arrays else None
+        scorer = cls(int(arrays["step"]), given)
         scorer.column = int(arrays["column"])
         if State._fields[0] not in arrays:
             return scorer
-        state = _state_for(len(arrays[State._fields[0]]), scorer._rhythm)
+        state = new_state(np.zeros((len(arrays[State._fields[0]]), 2), np.int64), scorer._rhythm)
         for name, field in state._asdict().items():
             if name not in arrays or arrays[name].shape != field.shape:
                 raise ValueError(f"arrays: expected {name} {list(field.shape)}, as this version makes them")
@@ -218,8 +246,9 @@ def score_anomalies(
     """Anomaly score of every point of ``values [n, T]``: 1.0 = the alert threshold, NaN where missing.
 
     Column t uses columns up to t only; 0 in the grace period. A score of 1.0 comes about once in four weeks of a clean
-    series. ``start`` (unix seconds of column 0) changes nothing: a season is known by its period. With ``kinds``:
-    the scores and the number in KINDS of each point's kind, int8 ``[n, T]``.
+    series. ``seasons`` in seconds (None: each series' own are found as its history grows, and a day and a week are
+    assumed where it has fewer). ``start`` (unix seconds of column 0) changes nothing: a season is known by its period.
+    With ``kinds``: the scores and the number in KINDS of each point's kind, int8 ``[n, T]``.
 
     Raises:
         ValueError: not a two-dimensional array, or a step below 1.
@@ -229,36 +258,10 @@ def score_anomalies(
     >>> bool(scores[0, 650] > 1), KINDS[kind[0, 650]]
     (True, 'point')
     """
-    found = AnomalyScorer(step, seasons).run(values)
+    found = AnomalyScorer(step, seasons).run_history(values)
     return (found.read(), found.kind) if kinds else found.read()
 
 
-def _rhythm(step: int, seasons: tuple[int, ...]) -> Rhythm:
-    """The constants of the kernel for a step; a season of less than two points is none."""
-    first, second = (*(s for s in seasons if s >= 2 * step), 0, 0)[:2]
-    finer = min(max(REFERENCE_STEP // step, 1), REFERENCE_STEP // FINEST)
-    points = QUIET / min(step, COARSEST)
-    alarm = ALARM_NATS * math.log(points) / math.log(QUIET / REFERENCE_STEP)
-    cycle = -(-first // step)
-    grace = max(GRACE_POINTS, cycle)
-    short, long = SPANS[0], SPANS[2] * finer
-    middle = round(math.sqrt(short * long))
-    return Rhythm(
-        step=step,
-        first=first,
-        second=second,
-        level_cell=max(HOUR, step),
-        per_day=max(1.0, DAY / step),
-        grace=float(grace),
-        cycle=float(cycle),
-        settled=2.0 * cycle + 1.0,
-        alarm=alarm,
-        points=points,
-        short=short,
-        middle=middle,
-        long=long,
-    )
-
-
-def _state_for(n: int, r: Rhythm) -> State:
-    return new_state(n, min(FIRST_CELLS, r.first // r.step), min(SECOND_CELLS, r.second // r.step), r.long)
+def _unread(n: int, columns: int) -> tuple[Float, Float, NDArray[np.int8]]:
+    """Room for scores that nobody asked for."""
+    return np.empty((n, columns)), np.empty((n, columns)), np.empty((n, columns), np.int8)

@@ -81,7 +81,7 @@ class Forecaster:
         ends = np.atleast_1d(np.asarray(start, np.int64)) + (v.shape[1] - 1) * self.step
         self._end, self._learned_to = int(ends[0]), np.array(np.broadcast_to(ends, len(v)))
         self._scorer = AnomalyScorer(self.step, self.seasons)
-        self._scores = self._scorer.run(v)
+        self._scores = self._scorer.run_history(v)
         self._blocks, self._now, self._questions = [], [], {}
         self._regimes = find_regimes(v, self.step)
         past, told = self._levelled(), self._regimes.levelled(v, excursions=True)

@@ -81,6 +81,18 @@ TAIL_MEMORY = 8064.0  # points remembered: four weeks of five minutes
 ) = range(31)
 SCALARS = 31
 
+# ---- The seasons of a series -----------------------------------------------------------------------------------------
+(
+    FIRST,  # periods in seconds, 0: none
+    SECOND,
+    CYCLE,  # points of the first
+    GRACE,  # points before the first score
+    KNOWN,  # points after which the first season counts
+    FIRST_VISIT,  # points of one visit to a cell of its profile
+    SECOND_VISIT,
+) = range(7)
+SEASON_FIELDS = 7
+
 # ---- Evidence -------------------------------------------------------------------------------------------------------
 NEXT, SHORT, MIDDLE, LONG, SURPRISE_SHORT, SURPRISE_LONG = range(6)
 EVIDENCE = 6
@@ -212,12 +224,11 @@ def _regression(s: Float) -> tuple[float, float]:
 
 
 @njit(cache=True, error_model="numpy")
-def _season(s: Float, first: float, second: float, r: Any) -> float:
+def _season(s: Float, first: float, second: float, p: Any, r: Any) -> float:
     """The two profiles, each as far as it has made the errors of the past smaller."""
-    seconds = s[COUNT] * r.step
-    if r.first == 0 or seconds <= 2 * r.first:
+    if p[FIRST] == 0.0 or s[COUNT] < p[KNOWN]:
         return 0.0
-    weekly = r.second > 0 and seconds > 2 * r.second
+    weekly = p[SECOND] > 0.0 and s[COUNT] * r.step > 2.0 * p[SECOND]
     least = min(s[ERROR_PLAIN], s[ERROR_FIRST])
     if weekly:
         least = min(least, s[ERROR_BOTH])
@@ -397,7 +408,9 @@ def _learn_next(s: Float, deviation: float, predicted: float, same: float, ordin
 
 
 @njit(cache=True, error_model="numpy")
-def _learn_profiles(s: Float, first: Float, second: Float, i: int, j: int, x: float, ordinary: float, r: Any) -> None:
+def _learn_profiles(
+    s: Float, first: Float, second: Float, p: Any, i: int, j: int, x: float, ordinary: float, r: Any
+) -> None:
     """Teach the profiles, cells ``i`` and ``j``, and the errors with and without them."""
     n = s[COUNT]
     if s[HOURS] < 3.0:  # no level to speak of
@@ -406,23 +419,21 @@ def _learn_profiles(s: Float, first: Float, second: Float, i: int, j: int, x: fl
     x = _difference(x, s[LEVEL])
     most = max(10.0 * s[ERROR_PLAIN], ordinary) if n > 20.0 else 1.0 / TINY
     s[ERROR_PLAIN] += (min(abs(x), most) - s[ERROR_PLAIN]) * gain
-    if r.first == 0:
+    if p[FIRST] == 0.0:
         return
-    visits = r.first / r.step / first.shape[1]  # points of one visit to a cell
-    first[1, i] = min(first[1, i] + 1.0, PROFILE_MEMORY[0] * max(1.0, visits))
-    if n < r.cycle:  # the level goes with the season still: see _end_cycle
+    first[1, i] = min(first[1, i] + 1.0, PROFILE_MEMORY[0] * p[FIRST_VISIT])
+    if n < p[CYCLE]:  # the level goes with the season still: see _end_cycle
         first[0, i] += (s[LEVEL] + _clip(x, most) - first[0, i]) / first[1, i]
         return
     x -= first[0, i]
     s[ERROR_FIRST] += (min(abs(x), most) - s[ERROR_FIRST]) * gain
-    first[0, i] += _clip(x, CLIP_DEVIATION * s[ERROR_FIRST] if n > r.settled else most) / first[1, i]
-    if r.second == 0:
+    first[0, i] += _clip(x, CLIP_DEVIATION * s[ERROR_FIRST] if n > p[KNOWN] else most) / first[1, i]
+    if p[SECOND] == 0.0:
         return
     x -= second[0, j]
     s[ERROR_BOTH] += (min(abs(x), most) - s[ERROR_BOTH]) * gain
-    limit = CLIP_DEVIATION * s[ERROR_BOTH] if n * r.step > 1.1 * r.second else most
-    visits = r.second / r.step / second.shape[1]
-    second[1, j] = min(second[1, j] + 1.0, PROFILE_MEMORY[1] * max(1.0, visits))
+    limit = CLIP_DEVIATION * s[ERROR_BOTH] if n * r.step > 1.1 * p[SECOND] else most
+    second[1, j] = min(second[1, j] + 1.0, PROFILE_MEMORY[1] * p[SECOND_VISIT])
     second[0, j] += _clip(x, limit) / second[1, j]
 
 
@@ -514,9 +525,13 @@ def watch(values: Float, column: int, state: Any, r: Any, above: Float, below: F
     Writes ``above`` and ``below`` ``[n, k]`` (NaN where the value is) and ``kind``; changes ``state``.
     """
     scratch, out = np.empty(LEVEL_HOURS), np.zeros(EVIDENCE)
-    C, D = state.first.shape[2], state.second.shape[2]
     for row in range(values.shape[0]):
-        s, first, second, spread = state.scalars[row], state.first[row], state.second[row], state.spread[row]
+        s, spread = state.scalars[row], state.spread[row]
+        q = state.seasons[row]
+        p = q[0], q[1], q[2], q[3], q[4], q[5], q[6]  # plain numbers are cheaper to hand on than an array
+        period, longer = int(p[FIRST]), int(p[SECOND])
+        C, D = min(state.first.shape[2], period // r.step), min(state.second.shape[2], longer // r.step)
+        first, second = state.first[row], state.second[row]
         hours, sums, surprises = state.hours[row], state.sums[row], state.surprises[row]
         means, runs, tails = state.means[row], state.runs[row], state.tails[row]
         for t in range(values.shape[1]):
@@ -536,13 +551,13 @@ def watch(values: Float, column: int, state: Any, r: Any, above: Float, below: F
             n = s[COUNT]
             if n == 0.0:
                 _begin(tails)
-            elif n == r.cycle:
+            elif n == p[CYCLE]:
                 _end_cycle(s, first)
-            elif n == r.settled:
+            elif n == p[KNOWN]:
                 _settle(s, hours, means, tails)
-            i, j = _cell(seconds, r.first, C), _cell(seconds, r.second, D)
-            part = _cell(seconds, r.first, SPREAD_CELLS) if C else 0
-            seasonal = _season(s, first[0, i] if C else 0.0, second[0, j] if D else 0.0, r)
+            i, j = _cell(seconds, period, C), _cell(seconds, longer, D)
+            part = _cell(seconds, period, SPREAD_CELLS) if C else 0
+            seasonal = _season(s, first[0, i] if C else 0.0, second[0, j] if D else 0.0, p, r)
             deviation = _difference(x, s[LEVEL]) - seasonal
             b_last, b_recent = _regression(s)
             predicted = b_last * s[LAST] + b_recent * s[RECENT]
@@ -559,9 +574,9 @@ def watch(values: Float, column: int, state: Any, r: Any, above: Float, below: F
             if n > 10.0:
                 _learn_both(tails[NEXT], z, TAIL_MEMORY)
             up, down = _combined(out, runs, 1.0), _combined(out, runs, -1.0)
-            alarm = _alarm(s, max(up, down), n > r.grace, r)
+            alarm = _alarm(s, max(up, down), n > p[GRACE], r)
             up, down = up / alarm, down / alarm
-            if n <= r.grace:
+            if n <= p[GRACE]:
                 up = down = 0.0
                 flat = 0.0
             above[row, t], below[row, t] = max(up, flat), max(down, flat)
@@ -574,5 +589,5 @@ def watch(values: Float, column: int, state: Any, r: Any, above: Float, below: F
             s[HOUR_ERROR] += abs(error)
             s[HOUR_COUNT] += 1.0
             _learn_next(s, deviation, predicted, same, limit, r)
-            _learn_profiles(s, first, second, i, j, x, limit, r)
+            _learn_profiles(s, first, second, p, i, j, x, limit, r)
             s[COUNT] += 1.0
