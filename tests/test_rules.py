@@ -17,6 +17,7 @@ from detector import conventions as names
 from detector.catalogue import Query, load_catalogue, parse_catalogue
 from detector.exposition import Family, render
 from detector.render.alertmanager import render_small_alertmanager
+from detector.render.objectives import bad_now
 from detector.render.rules import render_rules
 from detector.servers import Pushgateway, find_program, wait_until
 
@@ -268,6 +269,47 @@ def test_an_escalated_prediction_is_judged_once(tmp_path: Path) -> None:
     looks = [{"expr": asked, "eval_time": f"{hours}h", "exp_samples": expected}]
     found = {"name": "once", "interval": "1h", "input_series": series, "promql_expr_test": looks}
     promtool(tmp_path, render_rules(catalogue), [found])
+
+
+@pytest.mark.parametrize(
+    ("cause", "false"),
+    [
+        ({}, 0.5),
+        ({"alertname": "ModelRetrained", "kind": "event", "service": "ml-service"}, 0.0),
+        ({"alertname": "MLServiceDown", "kind": "availability", "service": "ml-service"}, 0.0),
+        ({"alertname": "BackupCompleted", "kind": "event", "service": "ml-service"}, 0.5),
+        ({"alertname": "ModelRetrained", "kind": "event", "service": "other"}, 0.5),
+    ],
+    ids=lambda value: value.get("alertname", "nothing") + value.get("service", "")[:2] if isinstance(value, dict) else "",
+)
+def test_a_prediction_that_may_have_been_averted_is_no_false_alarm(
+    tmp_path: Path, cause: dict[str, str], false: float
+) -> None:
+    catalogue = load_catalogue("day_trade")
+    query = catalogue.query("ml_ensemble_accuracy")
+    assert query.alert
+    assert query.threshold_alert
+
+    def firing(values: str, **labels: str) -> dict[str, str]:
+        matchers = ",".join(names.matcher(name, value) for name, value in ({"alertstate": "firing"} | labels).items())
+        return {"series": f"ALERTS{{{matchers}}}", "values": values}
+
+    def about(instance: str, name: str, kind: str) -> dict[str, str]:
+        place = {"instance": instance, "for": query.name, "service": "ml-service"}
+        return firing("1x3 _x60", alertname=name, kind=kind, **place)
+
+    series = [
+        about("came-true", query.alert.name, "prediction"),
+        about("came-true", query.threshold_alert.name, "threshold"),
+        about("did-not", query.alert.name, "prediction"),
+        *([firing("_x5 1x2 _x60", **cause)] if cause else []),
+    ]
+    expected = [{"labels": "{}", "value": false}]
+    at = f"{query.alert_horizon // 3600 + 1}h"
+    looks = [{"expr": bad_now(catalogue, "alert_precision"), "eval_time": at, "exp_samples": expected}]
+    found = {"name": "averted", "interval": "1h", "input_series": series, "promql_expr_test": looks}
+    # No rules beside it: without a scrape every service would be down.
+    promtool(tmp_path, "groups: []", [found])
 
 
 def test_the_watchdog_always_fires(tmp_path: Path) -> None:
