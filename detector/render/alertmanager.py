@@ -205,11 +205,11 @@ def _is(name: str, value: str) -> str:
     return f'{name}="{value}"'
 
 
-def alertmanager_files(catalogue: Catalogue, environment: str) -> dict[str, str]:
+def alertmanager_files(catalogue: Catalogue, environment: str, time_scale: float = 1.0) -> dict[str, str]:
     """Configuration, and the words of its messages; none where the catalogue tells nobody."""
     if catalogue.notifications is None:
         return {}
     return {
-        "alertmanager/alertmanager.yml": render_alertmanager(catalogue, environment),
+        "alertmanager/alertmanager.yml": render_alertmanager(catalogue, environment, time_scale),
         "alertmanager/templates/messages.tmpl": MESSAGES,
     }
