@@ -280,7 +280,6 @@ def test_an_escalated_prediction_is_judged_once(tmp_path: Path) -> None:
         ({"alertname": "BackupCompleted", "kind": "event", "service": "ml-service"}, 0.5),
         ({"alertname": "ModelRetrained", "kind": "event", "service": "other"}, 0.5),
     ],
-    ids=lambda value: value.get("alertname", "nothing") + value.get("service", "")[:2] if isinstance(value, dict) else "",
 )
 def test_a_prediction_that_may_have_been_averted_is_no_false_alarm(
     tmp_path: Path, cause: dict[str, str], false: float

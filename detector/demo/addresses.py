@@ -27,7 +27,7 @@ def relaying_to(catalogue: Catalogue, receiver: Receiver) -> Catalogue:
 
 
 def told_to(catalogue: Catalogue, receiver: Receiver, relay: str, directory: Path) -> Catalogue:
-    """The catalogue whose notifications go to the receiver; ``directory`` gets the secrets, ``relay`` is a server's URL.
+    """The catalogue whose notifications go to the receiver; ``directory`` gets the secrets, ``relay`` is a URL.
 
     Raises:
         ConfigError: it has no `notifications`.

@@ -101,6 +101,7 @@ class Deliveries:
         self._seen = len(messages)
         if any(self._summary(told) is None for _, told in self._waiting):
             self._known |= {summary: labels for labels, summary in self._ask()}
+        self._waiting.sort(key=lambda one: not one[1].description)  # the whole ones first: short ones join them
         self._waiting = [one for one in self._waiting if not self._sort(*one, now)]
 
     def _sort(self, message: Message, told: Told, now: float) -> bool:

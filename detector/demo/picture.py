@@ -230,7 +230,8 @@ def _alerts(board: Board) -> Panel:
     from rich.table import Table
     from rich.text import Text
 
-    heard = "" if board.watchdog_at is None else f"the dead man's switch heard the watchdog at {_clock(board.watchdog_at)}"
+    at = board.watchdog_at
+    heard = "" if at is None else f"the dead man's switch heard the watchdog at {_clock(at)}"
     table = Table.grid(padding=(0, 2), expand=False)
     for one in board.announcements[-ALERT_ROWS:]:
         style = "bold red" if one.alert.firing else "green"

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from detector import conventions as names
 from detector.demo.board import Announcement, Board, published_about
-from detector.demo.deliveries import Deliveries, Delivered, alerts_at
+from detector.demo.deliveries import Delivered, Deliveries, alerts_at
 from detector.demo.receiver import Receiver
 from detector.demo.scene import Scene, choose_scene
 from detector.demo.stage import INTERVAL_SECONDS, WAITS_DIVIDED_BY, Stage, open_stage

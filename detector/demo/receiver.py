@@ -22,7 +22,7 @@ _BEGINS = re.compile(r"(?:firing|resolved): ")
 
 @dataclass(frozen=True)
 class Message:
-    """One message as it arrived: when (unix seconds), by which medium, to whom (a channel, an address) and its words."""
+    """One message as it arrived: when (unix seconds), by which medium, to whom (channel or address), its words."""
 
     at: float
     medium: str

@@ -31,6 +31,8 @@ ENVIRONMENT = "production"
 """Whose routes, inhibitions and words Alertmanager has."""
 WAITS_DIVIDED_BY = 10.0
 """Nobody watches a demo for the 15 minutes in which messages are gathered: Alertmanager's own waits are shorter."""
+RESEND = f"--rules.alert.resend-delay={INTERVAL}"
+"""What fires before Prometheus has found its Alertmanager, as the watchdog does, would be sent a minute later."""
 PROGRAMS = ("prometheus", "promtool", "prometheus-alertmanager", "prometheus-pushgateway")
 
 Tell = Callable[[str], None]
@@ -107,10 +109,12 @@ def _start(
     simulator = stack.enter_context(SimulatorServer(scene.platform))
     pushgateway = stack.enter_context(Pushgateway(directory=scratch / "pushgateway"))
     serve = stack.enter_context(HttpServer(catalogue, store).in_background())
-    alertmanager = stack.enter_context(_alertmanager(catalogue, receiver, serve.url, scratch / "alertmanager"))
+    alertmanager = stack.enter_context(alertmanager_of(catalogue, receiver, serve.url, scratch / "alertmanager"))
     rules = scratch / "rules.yml"
     rules.write_text(render_rules(catalogue), encoding="utf-8")
-    prometheus = Prometheus(data=scratch / "data", retention=RETENTION, directory=scratch / "prometheus")
+    prometheus = Prometheus(
+        data=scratch / "data", retention=RETENTION, flags=[RESEND], directory=scratch / "prometheus"
+    )
     jobs = {
         PUSHGATEWAY_JOB: pushgateway.address,
         ALERTMANAGER_JOB: alertmanager.address,
@@ -132,7 +136,7 @@ def _start(
     )
 
 
-def _alertmanager(catalogue: Catalogue, receiver: Receiver, relay: str, directory: Path) -> Alertmanager:
+def alertmanager_of(catalogue: Catalogue, receiver: Receiver, relay: str, directory: Path) -> Alertmanager:
     """Alertmanager with the environment's routes, inhibitions and words; only addresses and waits are the demo's."""
     from detector.demo.addresses import told_to
     from detector.render.alertmanager import alertmanager_files

@@ -8,7 +8,6 @@ from detector.catalogue.schema import Catalogue
 from detector.render.labels import AVAILABILITY, KIND, OBJECTIVE, PREDICTION, THRESHOLD, WORKER, series_labels
 from detector.render.objectives import SLO
 
-
 CRITICAL = "critical"
 
 

@@ -112,8 +112,10 @@ def _false_predictions(catalogue: Catalogue) -> str:
 
 def _averting(catalogue: Catalogue, span: str) -> str:
     """PromQL of what happened to a service within ``span`` that makes a prediction for it impossible to judge."""
+    causes = [f'{KIND}="{AVAILABILITY}"']
     remedies = [name for name, event in catalogue.events.items() if event.remedy]
-    causes = [f'{KIND}="{AVAILABILITY}"', *([f'{KIND}="{EVENT}", alertname=~"{"|".join(remedies)}"'] if remedies else [])]
+    if remedies:
+        causes.append(f'{KIND}="{EVENT}", alertname=~"{"|".join(remedies)}"')
     return "(" + " or ".join(f'max_over_time(ALERTS{{alertstate="firing", {one}}}[{span}])' for one in causes) + ")"
 
 
