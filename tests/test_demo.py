@@ -6,11 +6,13 @@ import contextlib
 import os
 import re
 import signal
+import smtplib
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from email.message import EmailMessage
 from pathlib import Path
 
 import pytest
@@ -20,7 +22,7 @@ from detector.catalogue import load_catalogue
 from detector.demo.addresses import relaying_to
 from detector.demo.board import Announcement, Board, Published, parse_eta
 from detector.demo.deliveries import Arrival, Delivered, Deliveries, alerts_at
-from detector.demo.receiver import Message, Receiver
+from detector.demo.receiver import Message, Receiver, Told
 from detector.demo.scene import AGE_OF_LEAD, SEEN_SIGMAS, Scene, choose_scene, moved_sigmas
 from detector.demo.stage import alertmanager_of
 from detector.serve.server import HttpServer
@@ -216,6 +218,24 @@ def test_an_alert_is_told_once_with_every_place_where_it_arrived_and_its_end_too
     first = look().delivered[0]
     assert first.is_about("", {"__name__": "x", "model": "a"}) is False  # it has no query
     assert (first.name, first.predictive, first.is_news) == ("EnsembleAccuracyDegraded", False, False)
+
+
+def test_the_mail_server_takes_what_a_client_sends_to_several_with_points_and_accents() -> None:
+    mail = EmailMessage()
+    mail["Subject"], mail["From"], mail["To"] = "[FIRING warning] Ä (1)", "a@x.example", "b@x.example, c@x.example"
+    mail.set_content("summary é\n.begins with a point\n")
+    with Receiver() as receiver:
+        host, _, port = receiver.smarthost.partition(":")
+        for _ in range(2):
+            with smtplib.SMTP(host, int(port), timeout=10) as client:
+                client.send_message(mail)
+                client.send_message(mail)
+        messages = receiver.messages
+    assert len(messages) == 4
+    assert {(one.medium, one.to, one.title) for one in messages} == {
+        ("email", "b@x.example, c@x.example", "[FIRING warning] Ä (1)")
+    }
+    assert messages[0].told == [Told("summary é", ".begins with a point", firing=True)]
 
 
 def test_a_message_whose_alert_nobody_knows_is_told_as_it_is() -> None:
