@@ -16,7 +16,8 @@ from models.seasons import find_seasons
 Float = NDArray[np.float64]
 
 ASSUMED = DAY, WEEK  # where no seasons are found; each counts only as far as it made past errors smaller
-FIRST_LOOK = 500  # columns after which seasons are looked for, and again whenever there are twice as many
+# Columns after which seasons are looked for, and how many times as many there must be for the next look.
+FIRST_LOOK, NEXT_LOOK = 1000, 4
 
 
 def looks_within(columns: int) -> list[int]:
@@ -25,7 +26,7 @@ def looks_within(columns: int) -> list[int]:
     look = FIRST_LOOK
     while look <= columns:
         looks.append(look)
-        look *= 2
+        look *= NEXT_LOOK
     return looks
 
 

@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
+import smtplib
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from email.message import EmailMessage
 from pathlib import Path
 
 import pytest
 import requests
 
 from detector.catalogue import load_catalogue
+from detector.demo.addresses import relaying_to
 from detector.demo.board import Announcement, Board, Published, parse_eta
-from detector.demo.receiver import Delivered, Receiver
+from detector.demo.deliveries import Arrival, Delivered, Deliveries, alerts_at
+from detector.demo.receiver import Message, Receiver, Told
 from detector.demo.scene import AGE_OF_LEAD, SEEN_SIGMAS, Scene, choose_scene, moved_sigmas
-from detector.servers import Alertmanager, alertmanager_config, wait_until
+from detector.demo.stage import alertmanager_of
+from detector.serve.server import HttpServer
+from detector.servers import Alertmanager, wait_until
+from detector.store import MemoryStore
 
 ROOT = Path(__file__).parents[1]
 NOW = 1_795_489_980
@@ -100,13 +110,15 @@ def announced(scene: Scene, off: float = 0.0, stray: bool = False) -> Board:
     board = Board(scene, queries=31)
     for victim in scene.victims:
         labels = {"alertname": victim.alert, "for": victim.query.name, "kind": "prediction", **victim.labels}
-        alert = Delivered(scene.now, "firing", labels, {})
+        labels["severity"] = "warning"
+        came = [Arrival(scene.now, medium, "") for medium in ("slack", "email", "teams")]
+        alert = Delivered(True, labels, "", "", came)
         left = victim.breach_at - scene.now
         published = Published(scene.now, left, 0.95)
         board.announcements.append(Announcement(alert, 12.0, victim, left * (1 + off), published))
     if stray:
         labels = {"alertname": "NodeCPUForecast", "for": "node_cpu_usage", "kind": "prediction", "instance": "node-1"}
-        board.announcements.append(Announcement(Delivered(scene.now, "firing", labels, {}), 14.0))
+        board.announcements.append(Announcement(Delivered(True, labels, "", ""), 14.0))
     return board
 
 
@@ -125,29 +137,127 @@ def test_it_says_which_condition_does_not_hold_what_was_expected_and_what_came()
     assert "expected all 31 queries in Prometheus" in announced(scene).problems(complete=False)[0]
 
 
+def test_an_alert_that_did_not_arrive_by_every_medium_of_its_severity_is_no_success() -> None:
+    board = announced(choose_scene(5, NOW, load_catalogue("day_trade")))
+    assert board.delivered
+    board.announcements[0].alert.arrivals.pop()
+    assert not board.delivered
+    [problem] = board.problems(complete=True)
+    assert problem.startswith("ensemble accuracy: expected EnsembleAccuracyForecast by teams as well, got Slack")
+
+
 def test_any_alert_on_something_healthy_is_a_failure_and_an_event_is_none() -> None:
     scene = choose_scene(5, NOW, load_catalogue("day_trade"))
     board = announced(scene)
     event = {"alertname": "DataRefreshed", "kind": "event", "severity": "info"}
-    board.announcements.append(Announcement(Delivered(scene.now, "firing", event, {}), 14.0))
+    board.announcements.append(Announcement(Delivered(True, event, "", ""), 14.0))
     assert board.problems(complete=True) == []
     down = {"alertname": "MLServiceDown", "kind": "availability", "severity": "critical"}
-    board.announcements.append(Announcement(Delivered(scene.now, "firing", down, {}), 15.0))
+    board.announcements.append(Announcement(Delivered(True, down, "", ""), 15.0))
     [problem] = board.problems(complete=True)
     assert "expected no alert, got MLServiceDown" in problem
 
 
-def test_an_alert_that_alertmanager_repeats_is_told_once() -> None:
-    with Receiver() as receiver, Alertmanager(alertmanager_config(receiver.url)) as alertmanager:
+@contextlib.contextmanager
+def routed(tmp_path: Path) -> Iterator[tuple[Alertmanager, Callable[[], Deliveries]]]:
+    """The demo's Alertmanager with its receivers and relay, and what has been delivered by it."""
+    catalogue = load_catalogue("day_trade")
+    with contextlib.ExitStack() as stack:
+        receiver = stack.enter_context(Receiver())
+        serve = HttpServer(relaying_to(catalogue, receiver), MemoryStore())
+        url = stack.enter_context(serve.in_background()).url
+        server = stack.enter_context(alertmanager_of(catalogue, receiver, url, tmp_path / "alertmanager"))
+        deliveries = Deliveries(lambda: alerts_at(server.url))
+
+        def look() -> Deliveries:
+            deliveries.take(receiver.messages, time.time())
+            return deliveries
+
+        yield server, look
+
+
+def post(server: Alertmanager, *alerts: dict[str, dict[str, str]], over: bool = False) -> None:
+    end = {"endsAt": datetime.now(UTC).isoformat()} if over else {}
+    requests.post(f"{server.url}/api/v2/alerts", json=[one | end for one in alerts], timeout=5).raise_for_status()
+
+
+def fallen(model: str) -> dict[str, dict[str, str]]:
+    labels = {"alertname": "EnsembleAccuracyDegraded", "severity": "critical", "channel": "accuracy", "model": model}
+    return {"labels": labels, "annotations": {"summary": f"accuracy of {model} is low", "description": "It is 92%."}}
+
+
+EVERYWHERE = {
+    ("slack", "#day-trade-critical"), ("slack", "#day-trade-accuracy"), ("email", "team@day-trade.example"),
+    ("teams", ""), ("sms", ""),
+}  # fmt: skip
+
+
+def places(one: Delivered) -> set[tuple[str, str]]:
+    return {(arrival.medium, arrival.to) for arrival in one.arrivals}
+
+
+def test_an_alert_is_told_once_with_every_place_where_it_arrived_and_its_end_too(tmp_path: Path) -> None:
+    with routed(tmp_path) as (server, look):
+
+        def everywhere(count: int) -> bool:
+            found = look().delivered
+            return len(found) >= count and all(places(one) == EVERYWHERE for one in found)
+
+        watchdog = {"labels": {"alertname": "Watchdog", "kind": "watchdog"}, "annotations": {"summary": "it works"}}
+        post(server, fallen("a"), watchdog)
+        wait_until(lambda: everywhere(1), within=20, what="the alert at every place")
+        wait_until(lambda: look().watchdog_at, within=20, what="the watchdog")
         for _ in range(3):
-            body = [{"labels": {"alertname": "A", "for": "q", "kind": "prediction"}, "annotations": {"summary": "s"}}]
-            requests.post(f"{alertmanager.url}/api/v2/alerts", json=body, timeout=5).raise_for_status()
-            wait_until(lambda: receiver.delivered, within=10, what="the delivery")
-        time.sleep(1.5)  # longer than the group interval
-        [alert] = receiver.delivered
-    assert (alert.name, alert.query, alert.predictive, alert.firing) == ("A", "q", True, True)
-    assert alert.is_about("q", {"alertname": "A"})
-    assert not alert.is_about("other", {})
+            post(server, fallen("a"), fallen("b"))
+            time.sleep(0.2)
+        wait_until(lambda: everywhere(2), within=30, what="the second alert at every place")
+        post(server, fallen("a"), over=True)
+        wait_until(lambda: everywhere(3), within=30, what="the end of the first at every place")
+        told = [(one.labels.get("model"), one.firing, one.description) for one in look().delivered]
+    assert told == [("a", True, "It is 92%."), ("b", True, "It is 92%."), ("a", False, "It is 92%.")]
+    first = look().delivered[0]
+    assert first.is_about("", {"__name__": "x", "model": "a"}) is False  # it has no query
+    assert (first.name, first.predictive, first.is_news) == ("EnsembleAccuracyDegraded", False, False)
+
+
+def test_the_mail_server_takes_what_a_client_sends_to_several_with_points_and_accents() -> None:
+    mail = EmailMessage()
+    mail["Subject"], mail["From"], mail["To"] = "[FIRING warning] Ä (1)", "a@x.example", "b@x.example, c@x.example"
+    mail.set_content("summary é\n.begins with a point\n")
+    with Receiver() as receiver:
+        host, _, port = receiver.smarthost.partition(":")
+        for _ in range(2):
+            with smtplib.SMTP(host, int(port), timeout=10) as client:
+                client.send_message(mail)
+                client.send_message(mail)
+        messages = receiver.messages
+    assert len(messages) == 4
+    assert {(one.medium, one.to, one.title) for one in messages} == {
+        ("email", "b@x.example, c@x.example", "[FIRING warning] Ä (1)")
+    }
+    assert messages[0].told == [Told("summary é", ".begins with a point", firing=True)]
+
+
+def test_a_message_whose_alert_nobody_knows_is_told_as_it_is() -> None:
+    deliveries = Deliveries(list)
+    unknown = Message(100.0, "slack", "#x", "[FIRING critical] Strange (1)", "something\nIt is odd.\n")
+    deliveries.take([unknown], 101.0)
+    assert deliveries.delivered == []
+    deliveries.take([unknown], 106.0)
+    [one] = deliveries.delivered
+    assert (one.name, one.summary, one.description) == ("[FIRING critical] Strange (1)", "something", "It is odd.")
+
+
+def test_a_short_message_waits_for_the_whole_one_and_a_cut_line_is_recognised() -> None:
+    known = [({"alertname": "A"}, "the accuracy of the ensemble is low")]
+    deliveries = Deliveries(lambda: known)
+    sms = Message(100.0, "sms", "", "FIRING A", "firing: the accuracy of the en…\nand 2 more")
+    deliveries.take([sms], 100.1)
+    assert deliveries.delivered == []
+    mail = Message(100.2, "email", "x@y", "[FIRING] A", "the accuracy of the ensemble is low\nIt is 92%.\n")
+    deliveries.take([sms, mail], 100.3)
+    [one] = deliveries.delivered
+    assert (one.description, one.media) == ("It is 92%.", {"sms", "email"})
 
 
 @pytest.mark.slow
@@ -157,11 +267,14 @@ def test_once_foretells_both_breaches_within_a_minute_and_leaves_nothing_behind(
     demo = start("--once", "--seed", "7", "--svg", str(picture), tmp_path=tmp_path)
     output, _ = demo.communicate(timeout=280)
     assert demo.returncode == 0, output
-    for alert in ("EnsembleAccuracyForecast", "NodeDiskForecast"):
-        told = re.search(rf"{alert}: delivered ([\d.]+) s after the start of the servers; .* \(([+-]\d+)%\)", output)
+    for alert, channel in (("EnsembleAccuracyForecast", "accuracy"), ("NodeDiskForecast", "infra")):
+        pattern = rf"{alert}: delivered ([\d.]+) s after the start of the servers \((.*)\); it told .* \(([+-]\d+)%\)"
+        told = re.search(pattern, output)
         assert told is not None, output
         assert float(told[1]) < 60
-        assert abs(int(told[2])) <= 25
+        assert {place.split()[0] for place in told[2].split(", ")} == {"Slack", "mail", "Teams"}
+        assert f"Slack #day-trade-{channel}" in told[2]
+        assert abs(int(told[3])) <= 25
     assert re.search(r"ensemble accuracy falls under 93 % in about [\d.]+ h \(.*\), P = [01]\.\d\d", output)
     assert "no alert for the healthy rest; 31 queries forecast" in output
     last_picture = output[output.index("detector demo   seed 7") :]

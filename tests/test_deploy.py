@@ -194,3 +194,9 @@ def test_no_instruction_of_the_dockerfile_got_into_the_line_before() -> None:
     lines = [line for line in text.splitlines() if line]
     assert [line for line in lines if not instruction.match(line)] == []
     assert [line for line in lines if re.search(r"\s(RUN|COPY|WORKDIR|USER|CMD)\b|[a-z]RUN", line)] == []
+
+
+def test_the_directory_of_the_secrets_is_never_committed() -> None:
+    where = re.search(r"Files in `SECRETS_DIR` \(`(.*?)`\)", (ROOT / "docs/deploy.md").read_text())
+    assert where is not None
+    assert f"/{where[1]}/" in (ROOT / ".gitignore").read_text().splitlines()

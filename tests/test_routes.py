@@ -12,7 +12,7 @@ import yaml
 
 from detector.catalogue import Catalogue, load_catalogue, parse_catalogue
 from detector.catalogue.load import built_in_text
-from detector.render.alertmanager import render_alertmanager
+from detector.render.alertmanager import render_alertmanager, render_small_alertmanager
 from detector.render.prometheus import render_prometheus
 from detector.render.rules import render_rules
 from detector.render.tree import render_tree
@@ -71,12 +71,18 @@ def alerts_of(catalogue: Catalogue) -> list[dict[str, str]]:
 
 
 def receivers_of(config: Path, labels: dict[str, str]) -> set[str]:
+    found = every_receiver_of(config, labels)
+    assert len(found) == len(set(found)), f"told twice: {found}"
+    return set(found)
+
+
+def every_receiver_of(config: Path, labels: dict[str, str]) -> list[str]:
     command = [find_program("amtool"), "config", "routes", "test", f"--config.file={config}"]
     said = subprocess.run(
         [*command, *(f"{name}={value}" for name, value in labels.items())], capture_output=True, text=True, timeout=30
     )
     assert said.returncode == 0, said.stderr
-    return set(said.stdout.strip().split(","))
+    return said.stdout.strip().split(",")
 
 
 def expected_receivers(labels: dict[str, str]) -> set[str]:
@@ -116,6 +122,20 @@ def test_what_belongs_nowhere_else_is_told_in_the_fallback_channel() -> None:
     assert receivers_of(config, {"alertname": "Foreign", "severity": "info", "channel": "x"}) == {"slack-alerts"}
     foreign = {"alertname": "Foreign", "severity": "critical", "channel": "x"}
     assert receivers_of(config, foreign) == {"email", "sms", "teams", "slack-critical", "slack-alerts"}
+
+
+@pytest.mark.parametrize("fallback", ["alerts", "critical"])
+def test_a_critical_alert_is_told_once_in_the_critical_channel_whatever_its_own(tmp_path: Path, fallback: str) -> None:
+    text = built_in_text("day_trade")
+    assert "\n  fallback: alerts " in text
+    told = parse_catalogue(text.replace("\n  fallback: alerts ", f"\n  fallback: {fallback} "), "mine.yaml")
+    config = tmp_path / "alertmanager.yml"
+    config.write_text(render_alertmanager(told, "production"))
+    everyone = {"email", "sms", "teams", "slack-critical"}
+    for channel, own in (("critical", set()), ("ml", {"slack-ml"}), ("x", {f"slack-{fallback}"})):
+        alert = {"alertname": "Mine", "severity": "critical", "channel": channel}
+        assert receivers_of(config, alert) == everyone | own, channel
+    assert receivers_of(config, {"alertname": "Mine", "severity": "critical"}) == everyone | {f"slack-{fallback}"}
 
 
 @pytest.mark.parametrize("environment", ENVIRONMENTS)
@@ -207,6 +227,37 @@ def test_an_instance_that_is_down_silences_its_own_warnings_and_forecasts_and_no
 
     # The rules see an alert a moment after its route does, so the first answers may name fewer.
     expected = {("PredictionsSlow", "ml-0"), ("PredictionsSlowForecast", "ml-0")}
+    wait_until(lambda: suppressed() >= expected, within=20, what=f"{expected} being suppressed")
+    assert suppressed() == expected
+
+
+def test_a_critical_forecast_is_silenced_by_nothing_that_is_less_than_critical(alertmanager: Any) -> None:
+    server = alertmanager(render_small_alertmanager(load_catalogue("day_trade"), "http://127.0.0.1:1/"))
+
+    def alert(kind: str, severity: str, instance: str) -> dict[str, Any]:
+        own = {"alertname": kind, "kind": kind, "severity": severity, "instance": instance, "service": "s"}
+        return {"labels": own | ({"for": "q"} if kind in ("threshold", "prediction") else {})}
+
+    alerts = [
+        *(alert("prediction", "critical", name) for name in ("breach", "minor", "down", "logs")),
+        alert("threshold", "critical", "breach"),
+        alert("threshold", "warning", "minor"),
+        alert("availability", "critical", "down"),
+        alert("threshold", "critical", "down"),
+        alert("availability", "warning", "logs"),
+        alert("threshold", "warning", "logs"),
+    ]
+    requests.post(f"{server.url}/api/v2/alerts", json=alerts, timeout=5).raise_for_status()
+
+    def suppressed() -> set[tuple[str, ...]]:
+        found = states(server.url, len(alerts)) or {}
+        return {key for key, state in found.items() if state == "suppressed"}
+
+    expected = {
+        ("prediction", "breach", "critical"),
+        ("prediction", "down", "critical"),
+        ("threshold", "logs", "warning"),
+    }
     wait_until(lambda: suppressed() >= expected, within=20, what=f"{expected} being suppressed")
     assert suppressed() == expected
 

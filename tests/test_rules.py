@@ -17,6 +17,7 @@ from detector import conventions as names
 from detector.catalogue import Query, load_catalogue, parse_catalogue
 from detector.exposition import Family, render
 from detector.render.alertmanager import render_small_alertmanager
+from detector.render.objectives import bad_now
 from detector.render.rules import render_rules
 from detector.servers import Pushgateway, find_program, wait_until
 
@@ -263,11 +264,50 @@ def test_an_escalated_prediction_is_judged_once(tmp_path: Path) -> None:
         *(firing(query.alert.name, "prediction", "false", **at) for at in ({}, {"level": "L2"}, {"level": "L3"})),
     ]
     hours = query.alert_horizon // 3600 + 1
-    asked = "slo:sli_error:ratio{slo='alert_precision'}"
-    expected = [{"labels": "slo:sli_error:ratio{slo='alert_precision', service='detector'}", "value": 0.5}]
+    asked, expected = bad_now(catalogue, "alert_precision"), [{"labels": "{}", "value": 0.5}]
     looks = [{"expr": asked, "eval_time": f"{hours}h", "exp_samples": expected}]
     found = {"name": "once", "interval": "1h", "input_series": series, "promql_expr_test": looks}
-    promtool(tmp_path, render_rules(catalogue), [found])
+    promtool(tmp_path, "groups: []", [found])
+
+
+@pytest.mark.parametrize(
+    ("cause", "false"),
+    [
+        ({}, 0.5),
+        ({"alertname": "ModelRetrained", "kind": "event", "service": "ml-service"}, 0.0),
+        ({"alertname": "MLServiceDown", "kind": "availability", "service": "ml-service"}, 0.0),
+        ({"alertname": "BackupCompleted", "kind": "event", "service": "ml-service"}, 0.5),
+        ({"alertname": "ModelRetrained", "kind": "event", "service": "other"}, 0.5),
+    ],
+)
+def test_a_prediction_that_may_have_been_averted_is_no_false_alarm(
+    tmp_path: Path, cause: dict[str, str], false: float
+) -> None:
+    catalogue = load_catalogue("day_trade")
+    query = catalogue.query("ml_ensemble_accuracy")
+    assert query.alert
+    assert query.threshold_alert
+
+    def firing(values: str, **labels: str) -> dict[str, str]:
+        matchers = ",".join(names.matcher(name, value) for name, value in ({"alertstate": "firing"} | labels).items())
+        return {"series": f"ALERTS{{{matchers}}}", "values": values}
+
+    def about(instance: str, name: str, kind: str) -> dict[str, str]:
+        place = {"instance": instance, "for": query.name, "service": "ml-service"}
+        return firing("1x3 _x60", alertname=name, kind=kind, **place)
+
+    series = [
+        about("came-true", query.alert.name, "prediction"),
+        about("came-true", query.threshold_alert.name, "threshold"),
+        about("did-not", query.alert.name, "prediction"),
+        *([firing("_x5 1x2 _x60", **cause)] if cause else []),
+    ]
+    expected = [{"labels": "{}", "value": false}]
+    at = f"{query.alert_horizon // 3600 + 1}h"
+    looks = [{"expr": bad_now(catalogue, "alert_precision"), "eval_time": at, "exp_samples": expected}]
+    found = {"name": "averted", "interval": "1h", "input_series": series, "promql_expr_test": looks}
+    # No rules beside it: without a scrape every service would be down.
+    promtool(tmp_path, "groups: []", [found])
 
 
 def test_the_watchdog_always_fires(tmp_path: Path) -> None:

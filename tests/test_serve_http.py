@@ -76,6 +76,22 @@ def test_tls_is_spoken_with_the_given_certificate(tmp_path: Path) -> None:
         served(catalogue(serve=f"tls: {{cert_file: '{key}', key_file: '{cert}'}}")).__enter__()
 
 
+def test_a_web_page_whose_name_was_pointed_at_this_machine_reads_and_sends_nothing() -> None:
+    foreign = {"Host": "rebound.example:9208"}
+    with served(catalogue(serve="notify: {teams: {url: 'json://127.0.0.1:9/'}}")) as url:
+        for path in ("/", "/metrics", "/nowhere"):
+            refused = get(url + path, headers=foreign)
+            assert (refused.status_code, "Host of this machine" in refused.text) == (403, True), path
+        for path in ("/api/v1/read", "/notify/teams", "/recover"):
+            assert requests.post(url + path, json=POST, headers=foreign, timeout=10).status_code == 403
+            assert "Host of this machine" in requests.post(url + path, json=POST, headers=foreign, timeout=10).text
+        for host in ("localhost", "localhost:1234", "127.0.0.1", "[::1]:9208"):
+            assert get(url, headers={"Host": host}).status_code == 200, host
+        assert get(url + "/healthz", headers=foreign).text == "ok\n"
+    with served(catalogue(serve="bearer_token: abc")) as url:  # behind a proxy it has any name, and a key
+        assert get(url, headers=foreign | {"Authorization": "Bearer abc"}).status_code == 200
+
+
 @pytest.mark.parametrize("listen", ["0.0.0.0:0", "[::]:0", "detector:9208"])
 def test_nobody_listens_beyond_this_machine_without_credentials(listen: str) -> None:
     with pytest.raises(ConfigError, match="beyond this machine"):
@@ -105,7 +121,7 @@ def test_too_much_too_slow_and_the_wrong_kind_are_refused_before_they_are_read(m
         assert (plain.status_code, plain.text) == (415, "expected application/json, got text/plain in identity\n")
         packed = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
         assert requests.post(post, data=b"\x1f\x8b", headers=packed, timeout=10).status_code == 415
-        head = "POST /notify/teams HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n"
+        head = "POST /notify/teams HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
         assert raw(url, f"{head}Content-Length: 99999999\r\n\r\n").startswith("HTTP/1.1 413 ")
         endless = "400000\r\n" + "x" * 0x400000 + "\r\n1\r\nx\r\n"
         assert raw(url, f"{head}Transfer-Encoding: chunked\r\n\r\n{endless}").startswith("HTTP/1.1 413 ")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import ssl
 import threading
 import time
@@ -81,10 +82,21 @@ def test_a_message_is_never_longer_than_allowed_and_counts_what_it_leaves_out(
     written = post(*(alert(status=status, summary=text) for status, text in alerts), truncatedAlerts=truncated)
     title, text = message_of(Notification.model_validate(written), "production", most)
     assert len(title) + 1 + len(text) <= most
-    lines = {(status, " ".join(text.split()) or "MLServiceDown") for status, text in alerts}
-    shown = [line for line in text.splitlines() if line.startswith(("firing: ", "resolved: "))]
-    if text and not text.endswith("…") and len(shown) < len(lines):
-        assert f"and {len(lines) - len(shown) + truncated} more" in text
+    distinct = {(status, " ".join(text.split()) or "MLServiceDown") for status, text in alerts}
+    shown = text.split("\n") if text else []
+    counted = shown.pop() if shown and re.fullmatch(r"and \d+ more", shown[-1]) else ""
+    left_out = len(distinct) - len(shown) + truncated
+    assert counted == (f"and {left_out} more" if left_out else "")
+
+
+def test_the_count_of_what_is_left_out_survives_a_line_that_is_too_long() -> None:
+    written = post(alert(summary="x" * 500), alert(summary="another"), truncatedAlerts=7)
+    title, text = message_of(Notification.model_validate(written), "production", 160)
+    assert len(title) + 1 + len(text) <= 160
+    line, count = text.splitlines()
+    assert line.startswith("firing: xxx")
+    assert line.endswith("…")
+    assert count == "and 8 more"
 
 
 def test_an_sms_is_one_short_message_with_the_worst_first(webhook: Webhook) -> None:

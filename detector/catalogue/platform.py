@@ -98,9 +98,17 @@ class Event(Part):
     description: Text
     time: Text
     lasts: Seconds = Field(default=1200, ge=1200)
+    remedy: bool = False
+    """Whether it averts what was predicted for its service, so that a prediction it followed is not judged false."""
     service: Whom = ""
     team: Whom = ""
     channel: Channel = "alerts"
+
+    @model_validator(mode="after")
+    def _remedy_of_a_service(self) -> Self:
+        if self.remedy and not self.service:
+            raise expectation("service beside remedy: true, whose predictions it averts")
+        return self
 
 
 class ServiceLevelObjective(Part):

@@ -12,12 +12,13 @@ from detector import conventions as names
 
 if TYPE_CHECKING:
     from detector.cycle import CycleResult
-    from detector.demo.receiver import Delivered
+    from detector.demo.deliveries import Arrival, Delivered
     from detector.demo.scene import Scene, Victim
     from detector.source import PrometheusSource
 
 TOLERANCE = 0.25
 """A delivered time to breach is right within this part of the true one."""
+MEDIA = {"slack": "Slack", "email": "mail to", "sms": "SMS", "teams": "Teams"}
 _ETA = re.compile(r"in about (?P<duration>-?(?:[0-9.]+(?:d|h|m|ms|s)\s?)+)\(median\)")
 _PART = re.compile(r"([0-9.]+)(d|h|ms|m|s)")
 _SECONDS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
@@ -57,6 +58,21 @@ class Announcement:
     eta: float | None = None
     published: Published | None = None
 
+    def after(self, arrival: Arrival) -> float:
+        """Seconds from the start of the servers to one of its messages."""
+        return self.seconds + arrival.at - self.alert.at
+
+    @property
+    def places(self) -> str:
+        """Where it arrived, in order.
+
+        >>> from detector.demo.deliveries import Arrival, Delivered
+        >>> came = [Arrival(7.0, "slack", "#ops"), Arrival(7.1, "email", "ops@x.example"), Arrival(7.9, "teams", "")]
+        >>> Announcement(Delivered(True, {}, "", "", came), 12.0).places
+        'Slack #ops, mail to ops@x.example, Teams'
+        """
+        return ", ".join(f"{MEDIA[one.medium]} {one.to}".strip() for one in self.alert.arrivals)
+
     @property
     def error(self) -> float | None:
         """The delivered time to breach against the true one, as a part of it."""
@@ -75,6 +91,8 @@ class Board:
     results: dict[str, CycleResult] = field(default_factory=dict)
     announcements: list[Announcement] = field(default_factory=list)
     cycles: int = 0
+    watchdog_at: float | None = None
+    """When the dead man's switch last heard that the alert path works, unix seconds."""
     fault: BaseException | None = None
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -101,8 +119,16 @@ class Board:
 
     @property
     def delivered(self) -> bool:
-        """Whether an alert about each victim was delivered."""
-        return all(self.announcement(victim) is not None for victim in self.scene.victims)
+        """Whether an alert about each victim was delivered, by every medium of its severity."""
+        found = [self.announcement(victim) for victim in self.scene.victims]
+        return all(one is not None and not self.missing_media(one) for one in found)
+
+    def missing_media(self, one: Announcement) -> list[str]:
+        """By which media of its severity an alert has not arrived."""
+        told = self.scene.platform.catalogue.notifications
+        levels = told.levels if told else {}
+        promised = next((level.media for name, level in levels.items() if name == one.alert.labels.get("severity")), ())
+        return [medium for medium in promised if medium not in one.alert.media]
 
     def outcome(self) -> list[str]:
         """What a demo that went well came to, in a sentence for each alert."""
@@ -113,7 +139,8 @@ class Board:
                 continue
             left, had = victim.breach_at - one.published.slot, one.published
             told.append(
-                f"{one.alert.name}: delivered {one.seconds:.1f} s after the start of the servers; it told "
+                f"{one.alert.name}: delivered {one.seconds:.1f} s after the start of the servers "
+                f"({one.places}); it told "
                 f"{one.eta / 3600:.1f} h, the truth was {left / 3600:.1f} h ({one.error:+.0%}); "
                 f"Prometheus had {had.eta / 3600:.1f} h, P = {had.probability:.2f}"
             )
@@ -123,7 +150,11 @@ class Board:
         """What is not as it must be, in a sentence each; `complete`: every query was forecast, every rule evaluated."""
         found = []
         for victim in self.scene.victims:
-            found += _problems_of(victim, self.announcement(victim))
+            announcement = self.announcement(victim)
+            found += _problems_of(victim, announcement)
+            if announcement is not None and (missing := self.missing_media(announcement)):
+                came = announcement.places or "nowhere"
+                found.append(f"{victim.subject}: expected {victim.alert} by {', '.join(missing)} as well, got {came}")
         for one in self.announcements:
             if one.victim is None and one.alert.firing and not one.alert.is_news:
                 where = ", ".join(f"{name}={value}" for name, value in sorted(one.alert.labels.items()))
@@ -142,7 +173,7 @@ def _problems_of(victim: Victim, announcement: Announcement | None) -> list[str]
     if announcement is None:
         return [f"{victim.subject}: expected {name} to be delivered, got none"]
     if announcement.error is None or announcement.eta is None:
-        said = announcement.alert.annotations.get("description", "")
+        said = announcement.alert.description
         return [f"{victim.subject}: expected {name} to tell the time to the breach, got {said!r}"]
     if abs(announcement.error) > TOLERANCE:
         right = announcement.eta / (1.0 + announcement.error) / 3600

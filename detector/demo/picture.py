@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 PICTURE_WIDTH = 140
 HEALTHY_ROWS = 8
-FIXED_LINES = 29
+FIXED_LINES = 31
 """Lines of the picture besides the healthy rows."""
 QUERY_WIDTH, SERIES_WIDTH, HORIZON_WIDTH, FULL_WIDTH = 25, 21, 15, 135
 """Of the columns, and of the table with three horizons; a narrow terminal sees fewer of them."""
@@ -230,23 +230,26 @@ def _alerts(board: Board) -> Panel:
     from rich.table import Table
     from rich.text import Text
 
-    title = "alerts as Alertmanager delivered them"
-    if not board.announcements:
-        return Panel(Text("none yet", style="dim"), title=title, title_align="left", border_style="cyan")
+    at = board.watchdog_at
+    heard = "" if at is None else f"the dead man's switch heard the watchdog at {_clock(at)}"
     table = Table.grid(padding=(0, 2), expand=False)
     for one in board.announcements[-ALERT_ROWS:]:
         style = "bold red" if one.alert.firing else "green"
-        expected = one.alert.annotations.get("description", "").partition("It is expected")[2]
+        expected = one.alert.description.partition("It is expected")[2]
         name = one.alert.name if one.alert.firing else f"{one.alert.name} resolved"
-        text = Text(one.alert.annotations.get("summary", ""))
+        text = Text(one.alert.summary)
         if one.alert.firing and expected:
             text.append(f"\nexpected{expected}", style="dim")
+        text.append(f"\n{one.places}", style="cyan")
         table.add_row(
             f"after {one.seconds:.0f} s",
             Text.assemble((name, style), (f"\n{one.alert.labels.get('severity', '')}", "dim")),
             text,
         )
-    return Panel(table, title=title, title_align="left", border_style="cyan")
+    if not board.announcements:
+        table.add_row(Text("none yet", style="dim"))
+    title = "alerts where they arrived, by production's routes"
+    return Panel(table, title=title, title_align="left", border_style="cyan", subtitle=heard, subtitle_align="right")
 
 
 def _truth(board: Board) -> Panel:

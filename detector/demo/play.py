@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING
 
 from detector import conventions as names
 from detector.demo.board import Announcement, Board, published_about
-from detector.demo.receiver import Delivered, Receiver
+from detector.demo.deliveries import Delivered, Deliveries, alerts_at
+from detector.demo.receiver import Receiver
 from detector.demo.scene import Scene, choose_scene
-from detector.demo.stage import INTERVAL_SECONDS, Stage, open_stage
+from detector.demo.stage import INTERVAL_SECONDS, WAITS_DIVIDED_BY, Stage, open_stage
 from detector.errors import DetectorError
 from detector.logs import silence_retries
 
@@ -31,8 +32,10 @@ if TYPE_CHECKING:
 
 DEADLINE_SECONDS = 180.0
 """So long after the start of the servers a demo with --once has succeeded, or says why not."""
-SETTLE_SECONDS = 2 * INTERVAL_SECONDS + 2.0
-"""From numbers in Prometheus to what follows from them at the receiver: two evaluations of the rules and the post."""
+GATHER_SECONDS = 60.0
+"""In production every alert but info is told after at most so long a gathering."""
+SETTLE_SECONDS = 2 * INTERVAL_SECONDS + GATHER_SECONDS / WAITS_DIVIDED_BY + 2.0
+"""From numbers in Prometheus to what follows from them at the receivers: two evaluations, gathering, and the post."""
 LOOK_SECONDS = 0.25
 LOOK_AT_PROMETHEUS_SECONDS = 1.0
 _KEPT_WARNINGS = 10
@@ -49,6 +52,7 @@ class Performance:
     stage: Stage
     board: Board
     receiver: Receiver
+    deliveries: Deliveries
     source: PrometheusSource
     screen: Screen
     seen: int = 0
@@ -64,7 +68,9 @@ class Performance:
         """Take in what happened since the last look, and show it."""
         if self.board.fault is not None:
             raise self.board.fault
-        arrived = self.receiver.delivered
+        self.deliveries.take(self.receiver.messages, time.time())
+        self.board.watchdog_at = self.deliveries.watchdog_at
+        arrived = self.deliveries.delivered
         for alert in arrived[self.seen :]:
             seconds = self.seconds - (time.time() - alert.at)
             self.board.announcements.append(self._announce(alert, seconds))
@@ -89,7 +95,7 @@ class Performance:
         victim = next((one for one in self.board.scene.victims if alert.is_about(one.query.name, one.labels)), None)
         if victim is None or not alert.predictive:
             return Announcement(alert, seconds, victim if alert.predictive else None)
-        eta = parse_eta(alert.annotations.get("description", ""))
+        eta = parse_eta(alert.description)
         return Announcement(alert, seconds, victim, eta, published_about(victim, self.source))
 
 
@@ -137,7 +143,9 @@ def _performance(stage: Stage, board: Board, receiver: Receiver, screen: Screen)
     if not screen.live_picture:
         for name, url in stage.urls.items():
             screen.tell(f"until it ends: {name} {url}")
-    return Performance(stage, board, receiver, PrometheusSource(stage.catalogue.settings.prometheus), screen)
+    deliveries = Deliveries(lambda: alerts_at(stage.alertmanager))
+    source = PrometheusSource(stage.catalogue.settings.prometheus)
+    return Performance(stage, board, receiver, deliveries, source, screen)
 
 
 def _watch(performance: Performance, once: bool) -> list[str]:
@@ -176,11 +184,10 @@ def _worker(stage: Stage) -> Worker:
     from detector.pipeline import Worker
     from detector.sink import PushgatewaySink
     from detector.source import PrometheusSource
-    from detector.store import MemoryStore
 
     settings = stage.catalogue.settings
     source = PrometheusSource(settings.prometheus, max_series=settings.max_series)
-    return Worker(stage.catalogue, source, MemoryStore(), [PushgatewaySink(settings.pushgateways)])
+    return Worker(stage.catalogue, source, stage.store, [PushgatewaySink(settings.pushgateways)])
 
 
 @contextlib.contextmanager

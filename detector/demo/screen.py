@@ -6,7 +6,7 @@ import io
 import re
 from typing import TYPE_CHECKING, Self
 
-from detector.demo.board import Board
+from detector.demo.board import MEDIA, Board
 from detector.demo.picture import PICTURE_WIDTH, headline, picture, result_of
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ class Screen:
         self._last: tuple[Board, Stage, float] | None = None
         self._told = 0
         self._computed = 0
+        self._arrived: dict[int, int] = {}
 
     @property
     def shown(self) -> bool:
@@ -84,11 +85,16 @@ class Screen:
         self._computed = computed
         for one in board.announcements[self._told :]:
             what = "delivered" if one.alert.firing else "resolved"
-            self.tell(f"{one.seconds:6.1f} s  {what}: {one.alert.name}: {one.alert.annotations.get('summary', '')}")
+            self.tell(f"{one.seconds:6.1f} s  {what}: {one.alert.name}: {one.alert.summary}")
             result = result_of(board, one.victim) if one.victim is not None else None
             if one.victim is not None and result is not None:
                 self.tell(f"          {headline(one.victim, result)}")
         self._told = len(board.announcements)
+        for one in board.announcements:
+            for arrival in one.alert.arrivals[self._arrived.get(id(one), 0) :]:
+                where = f"{MEDIA[arrival.medium]} {arrival.to}".strip()
+                self.tell(f"{one.after(arrival):6.1f} s  {one.alert.name} arrived: {where}")
+            self._arrived[id(one)] = len(one.alert.arrivals)
 
     def svg(self, title: str) -> str:
         """The last picture as SVG.

@@ -12,17 +12,27 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from detector import conventions as names
+from detector.render.prometheus import SERVE_JOB
+from detector.render.worker_alerts import ALERTMANAGER_JOB, PROMETHEUS_JOB, PUSHGATEWAY_JOB
 
 if TYPE_CHECKING:
     from detector.catalogue import Catalogue
     from detector.demo.receiver import Receiver
     from detector.demo.scene import Scene
+    from detector.servers import Alertmanager
+    from detector.store import Store
 
 BACKFILL_SECONDS = 35 * 86400
 RETENTION = "40d"
 INTERVAL = "5s"
 INTERVAL_SECONDS = 5
 """Between two scrapes, and two evaluations of the rules."""
+ENVIRONMENT = "production"
+"""Whose routes, inhibitions and words Alertmanager has."""
+WAITS_DIVIDED_BY = 10.0
+"""Nobody watches a demo for the 15 minutes in which messages are gathered: Alertmanager's own waits are shorter."""
+RESEND = f"--rules.alert.resend-delay={INTERVAL}"
+"""What fires before Prometheus has found its Alertmanager, as the watchdog does, would be sent a minute later."""
 PROGRAMS = ("prometheus", "promtool", "prometheus-alertmanager", "prometheus-pushgateway")
 
 Tell = Callable[[str], None]
@@ -36,7 +46,9 @@ class Stage:
     pushgateway: str
     alertmanager: str
     simulator: str
+    serve: str
     catalogue: Catalogue
+    store: Store
     started: float
     backfill_seconds: float
 
@@ -47,6 +59,7 @@ class Stage:
             "Prometheus": f"{self.prometheus}/graph?g0.expr={quote(names.BREACH_PROBABILITY.name)}&g0.tab=0"
             "&g0.range_input=15m",
             "Alertmanager": f"{self.alertmanager}/#/alerts",
+            "every forecast": f"{self.serve}/",
             "Pushgateway": self.pushgateway,
             "simulator": f"{self.simulator}/metrics",
         }
@@ -82,44 +95,77 @@ def _write_past(scene: Scene, data: Path) -> None:
 def _start(
     scene: Scene, catalogue: Catalogue, receiver: Receiver, scratch: Path, stack: contextlib.ExitStack, took: float
 ) -> Stage:
-    from detector.render.alertmanager import render_small_alertmanager
+    from detector.demo.addresses import relaying_to
     from detector.render.rules import render_rules
     from detector.run import with_servers
-    from detector.servers import Alertmanager, Prometheus, Pushgateway, prometheus_config
-    from detector.simulate.scraping import scrape_configs
+    from detector.serve.server import HttpServer
+    from detector.servers import Prometheus, Pushgateway
     from detector.simulate.server import SimulatorServer
+    from detector.store import MemoryStore
 
     started = time.monotonic()
+    store = MemoryStore()
+    catalogue = relaying_to(catalogue, receiver)
     simulator = stack.enter_context(SimulatorServer(scene.platform))
     pushgateway = stack.enter_context(Pushgateway(directory=scratch / "pushgateway"))
-    alertmanager = stack.enter_context(
-        Alertmanager(render_small_alertmanager(catalogue, receiver.url), directory=scratch / "alertmanager")
-    )
+    serve = stack.enter_context(HttpServer(catalogue, store).in_background())
+    alertmanager = stack.enter_context(alertmanager_of(catalogue, receiver, serve.url, scratch / "alertmanager"))
     rules = scratch / "rules.yml"
     rules.write_text(render_rules(catalogue), encoding="utf-8")
-    config = prometheus_config(
-        interval=INTERVAL,
-        scrape_configs=[
-            *scrape_configs(simulator.address),
-            {
-                "job_name": "pushgateway",
-                "honor_labels": True,
-                "static_configs": [{"targets": [pushgateway.address]}],
-            },
-            {"job_name": "alertmanager", "static_configs": [{"targets": [alertmanager.address]}]},
-        ],
-        rule_files=[rules],
-        alertmanagers=[alertmanager.address],
+    prometheus = Prometheus(
+        data=scratch / "data", retention=RETENTION, flags=[RESEND], directory=scratch / "prometheus"
     )
-    prometheus = stack.enter_context(
-        Prometheus(config, data=scratch / "data", retention=RETENTION, directory=scratch / "prometheus")
-    )
+    jobs = {
+        PUSHGATEWAY_JOB: pushgateway.address,
+        ALERTMANAGER_JOB: alertmanager.address,
+        PROMETHEUS_JOB: prometheus.address,
+        SERVE_JOB: serve.url.removeprefix("http://"),
+    }
+    prometheus.write_config(_prometheus_config(simulator.address, jobs, rules, serve.url))
+    stack.enter_context(prometheus)
     return Stage(
         prometheus.url,
         pushgateway.url,
         alertmanager.url,
         simulator.url,
+        serve.url,
         with_servers(catalogue, url=prometheus.url, pushgateway=pushgateway.url),
+        store,
         started,
         took,
+    )
+
+
+def alertmanager_of(catalogue: Catalogue, receiver: Receiver, relay: str, directory: Path) -> Alertmanager:
+    """Alertmanager with the environment's routes, inhibitions and words; only addresses and waits are the demo's."""
+    from detector.demo.addresses import told_to
+    from detector.render.alertmanager import alertmanager_files
+    from detector.servers import Alertmanager
+
+    here = told_to(catalogue, receiver, relay, directory / "secrets")
+    files = alertmanager_files(here, ENVIRONMENT, WAITS_DIVIDED_BY)
+    for path, text in files.items():
+        file = directory.parent / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, encoding="utf-8")
+    return Alertmanager(files["alertmanager/alertmanager.yml"], directory=directory)
+
+
+def _prometheus_config(simulator: str, jobs: dict[str, str], rules: Path, serve: str) -> str:
+    from detector.render.remote_read import remote_read
+    from detector.servers import prometheus_config
+    from detector.simulate.scraping import scrape_configs
+
+    return prometheus_config(
+        interval=INTERVAL,
+        scrape_configs=[
+            *scrape_configs(simulator),
+            *(
+                {"job_name": job, "honor_labels": job == PUSHGATEWAY_JOB, "static_configs": [{"targets": [address]}]}
+                for job, address in jobs.items()
+            ),
+        ],
+        rule_files=[rules],
+        alertmanagers=[jobs[ALERTMANAGER_JOB]],
+        remote_read=remote_read(serve),
     )

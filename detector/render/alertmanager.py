@@ -6,6 +6,7 @@ times. What matches none of them is told in the fallback channel. Secrets are fi
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from detector import conventions as names
@@ -156,10 +157,10 @@ def _recovery(times: _Times) -> Route:
 def _of_severity(severity: Severity, told: Notifications, times: _Times) -> list[Route]:
     """The routes of one severity, one for each medium; in chat the channel of the alert decides."""
 
-    def route(receiver: str, medium: str) -> Route:
+    def route(receiver: str, medium: str, *more: str) -> Route:
         return {
             "receiver": receiver,
-            "matchers": [_is("severity", severity)],
+            "matchers": [_is("severity", severity), *more],
             "group_by": ["severity"] if severity == "info" else GROUP_BY,
             **times.of(severity, medium),
             "continue": True,
@@ -167,13 +168,24 @@ def _of_severity(severity: Severity, told: Notifications, times: _Times) -> list
 
     media = told.levels[severity].media
     found = [route(medium, medium) for medium in media if medium != "slack"]
+    if "slack" in media and severity == "critical":
+        return [*found, route(f"slack-{told.critical}", "slack"), *_beside_the_critical(told, route)]
     if "slack" in media:
-        if severity == "critical":
-            found.append(route(f"slack-{told.critical}", "slack"))
-        known = [name for name in told.channels if not (severity == "critical" and name == told.critical)]
-        by_channel = [{"receiver": f"slack-{name}", "matchers": [_is("channel", name)]} for name in known]
-        found.append(route(f"slack-{told.fallback}", "slack") | {"routes": by_channel})
+        found.append(route(f"slack-{told.fallback}", "slack") | {"routes": _by_channel(told.channels)})
     return found
+
+
+def _beside_the_critical(told: Notifications, route: Callable[..., Route]) -> list[Route]:
+    """Where else a critical alert is told: its own channel, or the fallback; never twice in the critical one."""
+    others = [name for name in told.channels if name != told.critical]
+    if told.fallback == told.critical:
+        return [route(f"slack-{name}", "slack", _is("channel", name)) for name in others]
+    elsewhere = route(f"slack-{told.fallback}", "slack", f'channel!="{told.critical}"')
+    return [elsewhere | {"routes": _by_channel(others)}]
+
+
+def _by_channel(channels: Iterable[str]) -> list[Route]:
+    return [{"receiver": f"slack-{name}", "matchers": [_is("channel", name)]} for name in channels]
 
 
 def _smtp(told: Notifications) -> dict[str, Any]:
@@ -193,11 +205,11 @@ def _is(name: str, value: str) -> str:
     return f'{name}="{value}"'
 
 
-def alertmanager_files(catalogue: Catalogue, environment: str) -> dict[str, str]:
+def alertmanager_files(catalogue: Catalogue, environment: str, time_scale: float = 1.0) -> dict[str, str]:
     """Configuration, and the words of its messages; none where the catalogue tells nobody."""
     if catalogue.notifications is None:
         return {}
     return {
-        "alertmanager/alertmanager.yml": render_alertmanager(catalogue, environment),
+        "alertmanager/alertmanager.yml": render_alertmanager(catalogue, environment, time_scale),
         "alertmanager/templates/messages.tmpl": MESSAGES,
     }

@@ -8,21 +8,24 @@ from detector.catalogue.schema import Catalogue
 from detector.render.labels import AVAILABILITY, KIND, OBJECTIVE, PREDICTION, THRESHOLD, WORKER, series_labels
 from detector.render.objectives import SLO
 
+CRITICAL = "critical"
+
 
 def inhibit_rules(catalogue: Catalogue) -> list[dict[str, list[str]]]:
-    """A prediction is not worth a message once it came true, nor is the latency of what is down.
+    """A prediction is not worth a message once it came true, nor is a forecast or the latency of what is down.
 
-    Labels that both sides lack count as equal, so every rule names what tells two things apart. What is critical is
-    never silenced.
+    Labels that both sides lack count as equal, so every rule names what tells two things apart. Nothing silences what
+    is worse than itself; and what is critical is silenced by nothing but a critical alert that has overtaken it: the
+    breach that it foretold, or its instance being down. A critical level that is passed now is news beside either.
     """
+    series, place = series_labels(catalogue), ["service", "instance"]
+    prediction, minor = f'{KIND}="{PREDICTION}"', f'severity!="{CRITICAL}"'
     return [
-        _rule({KIND: THRESHOLD}, [f'{KIND}="{PREDICTION}"'], series_labels(catalogue)),
-        _rule(
-            {KIND: AVAILABILITY},
-            [f'{KIND}=~"{PREDICTION}|{THRESHOLD}"', 'severity!="critical"'],
-            ["service", "instance"],
-        ),
-        _rule({KIND: OBJECTIVE, "severity": "critical"}, [f'{KIND}="{OBJECTIVE}"', 'severity="warning"'], [SLO]),
+        _rule({KIND: THRESHOLD}, [prediction, minor], series),
+        _rule({KIND: THRESHOLD, "severity": CRITICAL}, [prediction], series),
+        _rule({KIND: AVAILABILITY}, [f'{KIND}=~"{PREDICTION}|{THRESHOLD}"', minor], place),
+        _rule({KIND: AVAILABILITY, "severity": CRITICAL}, [prediction], place),
+        _rule({KIND: OBJECTIVE, "severity": CRITICAL}, [f'{KIND}="{OBJECTIVE}"', 'severity="warning"'], [SLO]),
         _rule({"alertname": "DetectorDown"}, [f'{KIND}="{WORKER}"', 'alertname=~"DetectorCycleLate"'], ["service"]),
     ]
 

@@ -12,7 +12,17 @@ from typing import Any
 from detector import conventions as names
 from detector.catalogue.durations import format_duration
 from detector.catalogue.schema import Catalogue, ServiceLevelObjective
-from detector.render.labels import KIND, LEVEL, OBJECTIVE, PREDICTION, THRESHOLD, alert_labels, series_labels
+from detector.render.labels import (
+    AVAILABILITY,
+    EVENT,
+    KIND,
+    LEVEL,
+    OBJECTIVE,
+    PREDICTION,
+    THRESHOLD,
+    alert_labels,
+    series_labels,
+)
 from detector.render.phrases import sentence
 
 SLO = "slo"
@@ -75,25 +85,38 @@ def bad_now(catalogue: Catalogue, name: str) -> str:
 
 
 def _false_predictions(catalogue: Catalogue) -> str:
-    """Of the predictions that fired a horizon ago, the share that has not come true since."""
+    """Of the predictions that fired a horizon ago and can be judged, the share that has not come true since.
+
+    One cannot be judged that has not come true after its service was down (nobody saw the metric) or an event told of a
+    remedy: that may have averted it. A remedy that nothing tells of makes it false, so this is an upper bound.
+    """
     by_horizon: dict[int, list[str]] = defaultdict(list)
     for query in catalogue.queries.values():
         if query.alert and query.threshold_alert:
             by_horizon[query.alert_horizon].append(query.alert.name)
     same = ", ".join(series_labels(catalogue))
-    judged, false = [], []
+    judged = []
     for seconds, alerts in by_horizon.items():
         span = format_duration(seconds)
         # Level "": an alert that was escalated is the same prediction again.
         which = f'{KIND}="{PREDICTION}", {LEVEL}="", alertname=~"{"|".join(alerts)}"'
         these = f'ALERTS{{alertstate="firing", {which}}} offset {span}'
         true = f'max_over_time(ALERTS{{alertstate="firing", {KIND}="{THRESHOLD}"}}[{span}])'
-        judged.append(these)
-        false.append(f"({these} unless on ({same}) {true})")
+        judged.append(f"0 * ({these} and on ({same}) {true})")
+        judged.append(f"({these} unless on ({same}) {true}\n    unless on (service) {_averting(catalogue, span)})")
     if not judged:
         raise ValueError("no query has both a predictive and a threshold alert: there is nothing to judge")
-    every, wrong = "\n  or ".join(judged), "\n  or ".join(false)
-    return f"(\n  count({wrong})\n  or 0 * count({every})\n)\n/ count({every})"
+    every = "\n  or ".join(judged)
+    return f"avg(\n  {every}\n)"
+
+
+def _averting(catalogue: Catalogue, span: str) -> str:
+    """PromQL of what happened to a service within ``span`` that makes a prediction for it impossible to judge."""
+    causes = [f'{KIND}="{AVAILABILITY}"']
+    remedies = [name for name, event in catalogue.events.items() if event.remedy]
+    if remedies:
+        causes.append(f'{KIND}="{EVENT}", alertname=~"{"|".join(remedies)}"')
+    return "(" + " or ".join(f'max_over_time(ALERTS{{alertstate="firing", {one}}}[{span}])' for one in causes) + ")"
 
 
 def _recorded(record: str, expr: str, name: str, slo: ServiceLevelObjective) -> Rule:

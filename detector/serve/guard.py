@@ -16,6 +16,8 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from detector.catalogue.serving import is_loopback
+
 if TYPE_CHECKING:
     from detector.catalogue.serving import Serve
 
@@ -23,12 +25,20 @@ log = logging.getLogger(__name__)
 
 BODY_SECONDS = 10.0
 """A whole body has to arrive within this time."""
+FOREIGN = PlainTextResponse(
+    "expected a Host of this machine (localhost, 127.0.0.1), got another: asking under another name needs "
+    "settings.serve.bearer_token_file or basic_auth\n",
+    status_code=403,
+    headers={"Connection": "close"},
+)
 
 
 class Guard:
     """ASGI middleware that answers 401 to who does not say who it is; some paths are open to all.
 
-    Secrets in files are read anew for each request, so they may be rotated.
+    Secrets in files are read anew for each request, so they may be rotated. Without credentials only this machine
+    reaches us, but so does a web page in its browser whose name was pointed at it: a request must ask for this
+    machine by a name or address of its own, or is answered 403.
     """
 
     def __init__(self, app: ASGIApp, settings: Serve, open_paths: Collection[str]) -> None:
@@ -38,7 +48,14 @@ class Guard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or refuse it."""
-        if scope["type"] != "http" or scope["path"] in self._open or self._knows(Headers(scope=scope)):
+        if scope["type"] != "http" or scope["path"] in self._open:
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        if not self._settings.is_guarded:
+            await (self._app if _names_this_machine(headers.get("host", "")) else FOREIGN)(scope, receive, send)
+            return
+        if self._knows(headers):
             await self._app(scope, receive, send)
             return
         scheme = "Basic" if self._settings.basic_auth is not None else "Bearer"
@@ -50,8 +67,6 @@ class Guard:
         await refusal(scope, receive, send)
 
     def _knows(self, headers: Headers) -> bool:
-        if not self._settings.is_guarded:
-            return True
         try:
             expected = self._expected()
         except OSError as error:
@@ -67,6 +82,19 @@ class Guard:
             password = basic.password or _secret(basic.password_file)
             return b"Basic " + base64.b64encode(f"{basic.username}:{password}".encode())
         return b"Bearer " + (self._settings.bearer_token or _secret(self._settings.bearer_token_file)).encode()
+
+
+def _names_this_machine(host: str) -> bool:
+    """Whether a Host header names the loopback interface.
+
+    >>> [_names_this_machine(one) for one in ("localhost:9208", "127.0.0.1", "[::1]:9208", "LOCALHOST")]
+    [True, True, True, True]
+    >>> [_names_this_machine(one) for one in ("evil.example:9208", "localhost.evil.example", "10.0.0.1", "")]
+    [False, False, False, False]
+    """
+    name, colon, port = host.rpartition(":")
+    bare = name if colon and port.isdecimal() else host
+    return is_loopback(bare.strip("[]").lower())
 
 
 def _secret(path: str | None) -> str:

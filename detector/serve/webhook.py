@@ -81,16 +81,16 @@ def message_of(post: Notification, environment: str, most: int) -> tuple[str, st
     lines = list(dict.fromkeys(f"{alert.status}: {alert.summary}" for alert in ordered))
     hidden = post.truncatedAlerts
     room = most - len(title) - 1
-    text = _joined(lines, hidden)
-    while len(text) > room and len(lines) > 1:
+    while len("\n".join([*lines, *_rest(hidden)])) > room and len(lines) > 1:
         lines.pop()
         hidden += 1
-        text = _joined(lines, hidden)
-    return title, cut(text, room)
+    rest = _rest(hidden)
+    for_lines = room - sum(len(line) + 1 for line in rest)
+    return title, "\n".join([*(cut(line, for_lines) for line in lines[:1]), *lines[1:], *rest])
 
 
-def _joined(lines: list[str], hidden: int) -> str:
-    return "\n".join([*lines, f"and {hidden} more"] if hidden else lines)
+def _rest(hidden: int) -> list[str]:
+    return [f"and {hidden} more"] if hidden else []
 
 
 def cut(text: str, most: int) -> str:

@@ -14,7 +14,7 @@ from models.synthetic import make_series
 
 DAY = 86400
 STEP, HOURLY = 10, 360
-T = 10000  # 28 hours on a grid of 10 seconds, the last look at 8,000
+T = 10000  # 28 hours on a grid of 10 seconds, the last look at 4,000
 AT = 26 * HOURLY + HOURLY // 2  # where a trough begins
 
 
