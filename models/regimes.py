@@ -255,14 +255,21 @@ def _running_median(y: Float, span: int) -> Float:
     """Median of the ``span`` cells up to and with each one, ``[T]``; of the first ones: of what is there."""
     out = np.empty(len(y))
     ordered = np.empty(span)
+    count = 0
     for t in range(len(y)):
-        count = min(t + 1, span)
-        for j in range(count):
-            v = y[t - j]
-            k = j
-            while k > 0 and ordered[k - 1] > v:
-                ordered[k] = ordered[k - 1]
-                k -= 1
-            ordered[k] = v
+        k = count
+        if count == span:  # the oldest leaves: its place is free
+            k = 0
+            while ordered[k] != y[t - span]:
+                k += 1
+            while k < count - 1:
+                ordered[k] = ordered[k + 1]
+                k += 1
+        else:
+            count += 1
+        while k > 0 and ordered[k - 1] > y[t]:
+            ordered[k] = ordered[k - 1]
+            k -= 1
+        ordered[k] = y[t]
         out[t] = 0.5 * (ordered[(count - 1) // 2] + ordered[count // 2])
     return out

@@ -23,7 +23,7 @@ from models.base import Array32, Fitted, Member, Origins
 from models.panel import Float, Panel
 from models.profile_level import half_width
 from models.recursions import from_profile, profile_ahead, profile_of
-from models.robust import nan_quantile
+from models.robust import edges
 
 View = Literal["values", "logs", "seasonal", "deviation"]
 
@@ -126,7 +126,7 @@ class Ridge(Member):
             z = from_profile(y, profile_of(y, season, PROFILE_SHARE, half), season, half)
         elif self.view == "logs":
             if scale is None:
-                low, high = nan_quantile(y, [0.01, 0.99], axis=0)
+                low, high = edges(y, 0.01)
                 low, high = low - FLOOR * (high - low), FLOOR * (high - low) / 4
             else:
                 low, high = scale[2:]

@@ -212,7 +212,12 @@ def _fold(y: Float, p: int, cells: int) -> Float:
     for c in range(cycles):
         for j in range(cells):
             at = start + c * p
-            out[c * cells + j] = np.nanmean(y[at + j * p // cells : at + (j + 1) * p // cells])
+            total, count = 0.0, 0
+            for t in range(at + j * p // cells, at + (j + 1) * p // cells):
+                if np.isfinite(y[t]):
+                    total += y[t]
+                    count += 1
+            out[c * cells + j] = total / count if count else np.nan
     return out
 
 

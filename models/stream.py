@@ -134,19 +134,19 @@ USUAL_GAIN = 10.0  # nats
 CLUSTER = 1.8  # points beyond the quantile that come together
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, error_model="numpy", fastmath={"reassoc", "contract", "arcp", "nsz"})
 def _clip(x: float, limit: float) -> float:
     return float(max(-limit, min(limit, x)))
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, error_model="numpy", fastmath={"reassoc", "contract", "arcp", "nsz"})
 def _difference(x: float, level: float) -> float:
     """``x - level``, or zero where that is rounding."""
     d = x - level
     return d if abs(d) > ROUNDING * abs(level) else 0.0
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, error_model="numpy", fastmath={"reassoc", "contract", "arcp", "nsz"})
 def _nats(tail: Float, v: float) -> float:
     """-log P(evidence >= v): a Pareto tail beyond the quantile, a straight line to an even chance below it."""
     u = tail[QUANTILE]
@@ -160,7 +160,7 @@ def _nats(tail: Float, v: float) -> float:
     return float(BEYOND_NATS + min(more, MOST_NATS))
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, error_model="numpy", fastmath={"reassoc", "contract", "arcp", "nsz"})
 def _learn(tail: Float, v: float, memory: float) -> None:
     """One more value of the evidence; one far beyond the tail counts as one of its rare ones."""
     tail[SEEN] = min(tail[SEEN] + 1.0, memory)
@@ -176,19 +176,19 @@ def _learn(tail: Float, v: float, memory: float) -> None:
     tail[QUANTILE] = u * (1.0 + gain * (1.0 - BEYOND))
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, error_model="numpy", fastmath={"reassoc", "contract", "arcp", "nsz"})
 def _signed_nats(tails: Float, v: float) -> float:
     """Nats of the side that ``v`` is on, negative below zero; ``tails [2, TAIL_FIELDS]``."""
     return _nats(tails[0], v) if v > 0.0 else -_nats(tails[1], -v)
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, error_model="numpy", fastmath={"reassoc", "contract", "arcp", "nsz"})
 def _learn_both(tails: Float, v: float, memory: float) -> None:
     _learn(tails[0], v, memory)
     _learn(tails[1], -v, memory)
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, error_model="numpy", fastmath={"reassoc", "contract", "arcp", "nsz"})
 def _ordinary(tails: Float) -> float:
     """How large a value may be and still teach a scale what it is, in scales. What is frequent in the tails of a
     bursty or mostly idle series is ordinary for it.
@@ -197,19 +197,19 @@ def _ordinary(tails: Float) -> float:
     return float(max(CLIP, up[QUANTILE] + 2.0 * up[EXCESS], down[QUANTILE] + 2.0 * down[EXCESS]))
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, error_model="numpy", fastmath={"reassoc", "contract", "arcp", "nsz"})
 def _cell(seconds: int, period: int, cells: int) -> int:
     return seconds % period * cells // period if cells else 0
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, error_model="numpy", fastmath={"reassoc", "contract", "arcp", "nsz"})
 def _weight(least: float, error: float) -> float:
     """Of a part of the expectation, by its past error: one for the least, falling with the fourth power."""
     ratio = (least + TINY) / (error + TINY)
     return (ratio * ratio) * (ratio * ratio)
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, error_model="numpy", fastmath={"reassoc", "contract", "arcp", "nsz"})
 def _regression(s: Float) -> tuple[float, float]:
     """Coefficients of the next deviation on LAST and RECENT, a little shrunk."""
     unit = s[LL] + s[RR]
@@ -223,7 +223,7 @@ def _regression(s: Float) -> tuple[float, float]:
     return _clip((rr * yl - lr * yr) / det, STEEPEST), _clip((ll * yr - lr * yl) / det, STEEPEST)
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, error_model="numpy", fastmath={"reassoc", "contract", "arcp", "nsz"})
 def _season(s: Float, first: float, second: float, p: Any, r: Any) -> float:
     """The two profiles, each as far as it has made the errors of the past smaller."""
     if p[FIRST] == 0.0 or s[COUNT] < p[KNOWN]:
@@ -237,7 +237,7 @@ def _season(s: Float, first: float, second: float, p: Any, r: Any) -> float:
     return ((one + both) * first + both * second) / (plain + one + both)
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, error_model="numpy", fastmath={"reassoc", "contract", "arcp", "nsz"})
 def _blend(s: Float, slow: float, fast: float, same: float) -> float:
     """The errors of three predictions, mixed by how large they have been: the expectation alone, the regression about
     it, and the last value.
@@ -249,7 +249,7 @@ def _blend(s: Float, slow: float, fast: float, same: float) -> float:
     return (a * slow + b * fast + c * same) / (a + b + c)
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, error_model="numpy", fastmath={"reassoc", "contract", "arcp", "nsz"})
 def _sort(values: Float, count: int, scratch: Float) -> None:
     """The first ``count`` values in order, in ``scratch``: an insertion sort, for two dozen of them."""
     for i in range(count):
@@ -261,7 +261,7 @@ def _sort(values: Float, count: int, scratch: Float) -> None:
         scratch[j] = v
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, error_model="numpy", fastmath={"reassoc", "contract", "arcp", "nsz"})
 def _end_hour(s: Float, hours: Float, sums: Float, means: Float, scratch: Float) -> None:
     """Close the hour under way: the level and the day's scale follow; past deviations are told from the new level."""
     at = int(s[HOURS]) % LEVEL_HOURS
@@ -288,7 +288,7 @@ def _end_hour(s: Float, hours: Float, sums: Float, means: Float, scratch: Float)
         _start_again(s, sums, means, usual)
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, error_model="numpy", fastmath={"reassoc", "contract", "arcp", "nsz"})
 def _start_again(s: Float, sums: Float, means: Float, usual: float) -> None:
     """Forget what an impossible value in the first hours taught, before anything could tell that it was one."""
     s[SCALE] = s[ERROR_SLOW] = s[ERROR_NEXT] = s[ERROR_SAME] = usual
@@ -297,7 +297,7 @@ def _start_again(s: Float, sums: Float, means: Float, usual: float) -> None:
     means[:] = 0.0
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, error_model="numpy", fastmath={"reassoc", "contract", "arcp", "nsz"})
 def _means(s: Float, sums: Float, means: Float, tails: Float, r: Any, out: Float, scale: float) -> None:
     """Evidence of the three means: each against the same mean a span earlier, as far as that foretold it so far."""
     n, size = int(s[COUNT]), len(sums)
@@ -330,7 +330,7 @@ def _means(s: Float, sums: Float, means: Float, tails: Float, r: Any, out: Float
             _learn_both(tails[SHORT + k], q, TAIL_MEMORY / every)
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, error_model="numpy", fastmath={"reassoc", "contract", "arcp", "nsz"})
 def _runs(s: Float, nats: float, surprises: Float, runs: Float, tails: Float, r: Any, out: Float) -> None:
     """Evidence of runs: the mean surprise of the last points, whatever its direction."""
     n, size = int(s[COUNT]), len(surprises)
@@ -354,7 +354,7 @@ def _runs(s: Float, nats: float, surprises: Float, runs: Float, tails: Float, r:
             _learn(tails[SURPRISE_SHORT + k, 0], q, TAIL_MEMORY / every)
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, error_model="numpy", fastmath={"reassoc", "contract", "arcp", "nsz"})
 def _flat(s: Float, x: float, r: Any) -> float:
     """How far the run of equal values has come on the way to a flat line, 1 = there; learns the run."""
     same = x == s[VALUE]
@@ -375,7 +375,7 @@ def _flat(s: Float, x: float, r: Any) -> float:
     return float(s[RUN] / max(least, FLAT_BEYOND * s[LONGEST], FLAT_NATS / -math.log(chance)))
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, error_model="numpy", fastmath={"reassoc", "contract", "arcp", "nsz"})
 def _learn_scale(s: Float, spread: Float, part: int, error: float, scale: float, limit: float, r: Any) -> None:
     """Teach the scale of an error, and the spread of this part of the first season about it."""
     size = MEAN_SD * abs(error)
@@ -387,7 +387,7 @@ def _learn_scale(s: Float, spread: Float, part: int, error: float, scale: float,
     s[SCALE] += (size - s[SCALE]) / min(s[COUNT] + 1.0, SCALE_MEMORY * r.per_day)
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, error_model="numpy", fastmath={"reassoc", "contract", "arcp", "nsz"})
 def _learn_next(s: Float, deviation: float, predicted: float, same: float, ordinary: float, r: Any) -> None:
     """Teach the regression and the errors of the three predictions."""
     n = s[COUNT]
@@ -407,7 +407,7 @@ def _learn_next(s: Float, deviation: float, predicted: float, same: float, ordin
     s[RECENT] += (y - s[RECENT]) / r.middle
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, error_model="numpy", fastmath={"reassoc", "contract", "arcp", "nsz"})
 def _learn_profiles(
     s: Float, first: Float, second: Float, p: Any, i: int, j: int, x: float, ordinary: float, r: Any
 ) -> None:
@@ -437,7 +437,7 @@ def _learn_profiles(
     second[0, j] += _clip(x, limit) / second[1, j]
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, error_model="numpy", fastmath={"reassoc", "contract", "arcp", "nsz"})
 def _end_cycle(s: Float, first: Float) -> None:
     """The first profile is complete and the level is that of a whole season: tell the one from the other."""
     for c in range(first.shape[1]):
@@ -446,7 +446,7 @@ def _end_cycle(s: Float, first: Float) -> None:
     s[ERROR_FIRST] = s[ERROR_BOTH] = s[ERROR_PLAIN]
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, error_model="numpy", fastmath={"reassoc", "contract", "arcp", "nsz"})
 def _combined(out: Float, runs: Float, sign: float) -> float:
     """Cubic mean of the evidence of one direction, between the sum and the largest. A run counts for the direction
     that most of it has, and for both where neither has.
@@ -463,7 +463,7 @@ def _combined(out: Float, runs: Float, sign: float) -> float:
     return float((total / EVIDENCE) ** (1.0 / 3.0))
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, error_model="numpy", fastmath={"reassoc", "contract", "arcp", "nsz"})
 def _settle(s: Float, hours: Float, means: Float, tails: Float) -> None:
     """The first season is known from here on. Where it matters, evidence so far was about another expectation."""
     if s[ERROR_FIRST] > SETTLED * s[ERROR_PLAIN]:
@@ -476,7 +476,7 @@ def _settle(s: Float, hours: Float, means: Float, tails: Float) -> None:
         s[SCALE] = min(s[SCALE], s[DAY_SCALE])
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, error_model="numpy", fastmath={"reassoc", "contract", "arcp", "nsz"})
 def _begin(tails: Float) -> None:
     """What is thought of tails ``[EVIDENCE, 2, TAIL_FIELDS]`` before anything is known."""
     for k in range(EVIDENCE):
@@ -487,7 +487,7 @@ def _begin(tails: Float) -> None:
             tail[EXCEEDED], tail[SEEN] = FEWEST_EXCEEDED, 0.0
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, error_model="numpy", fastmath={"reassoc", "contract", "arcp", "nsz"})
 def _alarm(s: Float, nats: float, learn: bool, r: Any) -> float:
     """The combined evidence that this series shows about once in the quiet time, within bounds; then learns ``nats``,
     of an alarm no more than an alarm.
@@ -504,7 +504,7 @@ def _alarm(s: Float, nats: float, learn: bool, r: Any) -> float:
     return float(alarm)
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, error_model="numpy", fastmath={"reassoc", "contract", "arcp", "nsz"})
 def _kind(out: Float, flat: float, score: float, zero: bool) -> int:
     """Which kind of evidence is the strongest."""
     if zero or flat >= score:
@@ -518,7 +518,7 @@ def _kind(out: Float, flat: float, score: float, zero: bool) -> int:
     return LEVEL_KIND if best in (MIDDLE, LONG) else COLLECTIVE
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, error_model="numpy", fastmath={"reassoc", "contract", "arcp", "nsz"})
 def watch(values: Float, column: int, state: Any, r: Any, above: Float, below: Float, kind: NDArray[np.int8]) -> None:
     """Score ``values [n, k]`` whose first column is number ``column``, and learn from them.
 

@@ -17,7 +17,7 @@ from scipy import fft
 from models.base import Array32, Fitted, Member, Origins
 from models.panel import Float, Panel
 from models.recursions import exponential_mean
-from models.robust import nan_quantile
+from models.robust import edges
 
 SHORTEST_WINDOW = 4
 NEWEST = 2000  # columns that the window is found from
@@ -40,7 +40,7 @@ def _window_of(row: Float) -> int:
     if len(y) < 6 * SHORTEST_WINDOW:
         return 0
     change = np.diff(y)
-    low, high = nan_quantile(change, [CLIPPED, 1 - CLIPPED], axis=0)
+    low, high = edges(change, CLIPPED)
     change = np.clip(change, low, high) if high > low else change
     change = change - change.mean()
     size, variance = len(change), float((change**2).mean())
