@@ -11,6 +11,7 @@ Shapes: n series, T columns, K origins, H cells.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
 from numba import njit
@@ -168,13 +169,21 @@ def stretch(K: int, windows: Float, seed: int) -> Array32:
     """Factors of each path, ``[K, H]``: Student's t for ``windows [H]`` independent windows behind each cell, over the
     normal distribution; evenly spread over its quantiles, the same quantile in all cells of a path.
     """
+    return _stretch(K, windows.tobytes(), seed)
+
+
+@lru_cache(maxsize=8)  # every block of series asks the same
+def _stretch(K: int, windows_bytes: bytes, seed: int) -> Array32:
+    windows = np.frombuffer(windows_bytes)
     freedom = np.maximum(FREEDOM * windows, LEAST_FREEDOM)
     share = (np.random.default_rng(seed + 1).permutation(K) + 0.5) / K
     # Exact on a coarse grid of the degrees of freedom, linear in their logarithm between.
     at = np.geomspace(freedom.min(), freedom.max() * (1 + 1e-9), 24)
     exact = np.sqrt(at / chdtri(at, share[:, None])) * np.sqrt(1 + 1 / at)
     x = np.log(freedom)
-    return np.stack([np.interp(x, np.log(at), row) for row in exact]).astype(np.float32) * np.float32(FRESH)
+    out = np.stack([np.interp(x, np.log(at), row) for row in exact]).astype(np.float32) * np.float32(FRESH)
+    out.flags.writeable = False
+    return out
 
 
 def build_library(
