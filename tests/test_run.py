@@ -250,6 +250,9 @@ def test_purge_deletes_every_group_and_a_start_those_of_its_own_removed_queries(
     left = sink.groups()
     assert [group["for"] for group in left if "for" in group] == ["daily", "others"]
     assert len([group for group in left if group["shard"].startswith("worker-catalogue-")]) == 2
+    planned = detector("purge", "--catalogue", str(path), "--dry-run")
+    assert planned.stdout.count("would delete ") == 4
+    assert sink.groups() == left
     done = detector("purge", "--catalogue", str(path))
     assert "4 groups deleted." in done.stdout
     assert sink.groups() == []

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-EPILOG = "Example: detector purge --pushgateway http://localhost:9091"
+EPILOG = "Example: detector purge --dry-run --pushgateway http://localhost:9091"
 
 
 def command(
@@ -23,6 +23,7 @@ def command(
     pushgateway: Annotated[
         str | None, typer.Option(metavar="URL", help="This Pushgateway instead of the catalogue's.", show_default=False)
     ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be deleted, and delete nothing.")] = False,
 ) -> None:
     """Delete every group that a worker ever pushed, of any catalogue.
 
@@ -30,12 +31,15 @@ def command(
     reach or refuses.
     """
     from detector.catalogue import load_catalogue
+    from detector.conventions import JOB
     from detector.run import delete_groups, with_servers
     from detector.sink import PushgatewaySink
     from detector.wording import count_text
 
     settings = with_servers(load_catalogue(catalogue), pushgateway=pushgateway).settings
-    deleted = delete_groups(PushgatewaySink(settings.pushgateways))
-    for group in deleted:
-        typer.echo("deleted " + " ".join(f"{name}={value}" for name, value in sorted(group.items())))
-    typer.echo(f"{count_text(len(deleted), 'group', 'groups')} deleted.")
+    sink = PushgatewaySink(settings.pushgateways)
+    groups = sink.groups(JOB) if dry_run else delete_groups(sink)
+    said = "would delete" if dry_run else "deleted"
+    for group in groups:
+        typer.echo(f"{said} " + " ".join(f"{name}={value}" for name, value in sorted(group.items())))
+    typer.echo(f"{count_text(len(groups), 'group', 'groups')} {'to delete' if dry_run else 'deleted'}.")
