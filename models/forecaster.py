@@ -5,19 +5,18 @@ Shapes: n series, T columns, K sample paths, H cells of the grid.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from models.anomaly import AnomalyScorer, Scores
-from models.base import Array32
 from models.block import Block, Now, Terms, describe, fit_block, look, paths_of
-from models.calibration import Calibrator, Learned, Past
+from models.blocks import calibrator_of, joined, lifts_of
+from models.calibration import Learned
 from models.explain import Explanation, explain
 from models.grid import Grid, nested_grid, uniform_grid, within_history
-from models.origins import PATHS
 from models.panel import Float, Index
 from models.paths import Forecast
 from models.regimes import NONE, Regimes, find_regimes, span_of
@@ -158,7 +157,8 @@ class Forecaster:
             self._now = [look(b, past[rows], None if raw is None else raw[rows]) for rows, b in self._blocks]
         parts = [paths_of(b, past[r], now) for (r, b), now in zip(self._blocks, self._now, strict=True)]
         restored = [p + b.about.centre[:, None] for (_, b), (p, _) in zip(self._blocks, parts, strict=True)]
-        paths = self._joined([np.asarray(p, np.float32) for p in restored])
+        n, cells = len(self._values), self.grid.cells
+        paths = joined([np.asarray(p, np.float32) for p in restored], self._blocks, n, cells)
         paths[self.state != "ok"] = np.nan
         low, high = self.bounds
         if low is not None or high is not None:
@@ -166,12 +166,6 @@ class Forecaster:
         follows = np.zeros(paths.shape[:2], np.bool_)
         for (rows, _), (_, of_block) in zip(self._blocks, parts, strict=True):
             follows[rows] = of_block
-        lifts = self._lifts()
-
-        def padded(above: bool, run: int) -> Array32 | None:
-            of_blocks = lifts(above, run)
-            return None if of_blocks is None else self._joined(of_blocks)
-
         return Forecast(
             paths,
             (self.grid.ends * self.step).astype(np.float64),
@@ -180,9 +174,9 @@ class Forecaster:
             self._regimes.levelled(self._values, excursions=True),
             self.state,
             self._reach(),
-            padded,
+            lifts_of(self._blocks, n, cells),
             follows,
-            self._odds(),
+            calibrator_of(self._blocks, self._learned_to, self.grid.ends, self._questions),
             self.bounds,
         )
 
@@ -284,42 +278,6 @@ class Forecaster:
     def _levelled(self) -> Float:
         """The history as if each series had always been what it is now, ``[n, T]``."""
         return self._regimes.levelled(self._values)
-
-    def _lifts(self) -> Callable[[bool, int], list[Array32] | None]:
-        """What turns paths into the extremes of their cells, block by block; None where every cell is a step.
-
-        As they are now: a later fit replaces them.
-        """
-        blocks = [block for _, block in self._blocks]
-        wide = any((b.terms.near.widths > 1).any() for b in blocks)
-
-        def of(above: bool, run: int) -> list[Array32] | None:
-            return [b.library.lifts(b.terms.near.widths, above, run) for b in blocks] if wide else None
-
-        return of
-
-    def _joined(self, parts: list[Array32]) -> Array32:
-        """The blocks' ``[., K, .]`` in one ``[n, K, H]``; NaN in the cells (or series) that they do not have."""
-        out = np.full((len(self._values), PATHS, self.grid.cells), np.nan, np.float32)
-        for (rows, _), part in zip(self._blocks, parts, strict=True):
-            out[rows, :, : part.shape[2]] = part
-        return out
-
-    def _odds(self) -> Calibrator:
-        """What calibrates the odds; questions that were learned stay learned until the next fit."""
-        lifts, blocks = self._lifts(), self._blocks
-        order: Index = np.argsort(np.concatenate([np.empty(0, np.int64), *(rows for rows, _ in blocks)]))
-
-        def of_series(above: bool, run: int) -> list[Array32] | None:
-            parts = lifts(above, run)
-            if parts is None:
-                return None
-            by_block = [row for part in parts for row in part]
-            return [by_block[i] for i in order]
-
-        by_block = [one for _, block in blocks for one in block.past]
-        past: list[Past] = [by_block[i] for i in order]
-        return Calibrator(past, self._learned_to, self.grid.ends, of_series, self._questions)
 
     def _reach(self) -> Float:
         """How far each series may be forecast: as far as it has a history, in seconds."""
