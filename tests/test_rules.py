@@ -359,7 +359,9 @@ def test_alertmanager_silences_a_prediction_that_came_true_and_no_other(alertman
         told = {a["labels"]["alertname"] + a["labels"]["mountpoint"]: a["status"]["state"] for a in found}
         return told if len(told) == 3 and "unprocessed" not in told.values() else None
 
-    assert wait_until(states, within=20, what="every alert to be routed") == {
+    # The rules see an alert a moment after its route does, so the first answers may suppress fewer.
+    wait_until(lambda: "suppressed" in (states() or {}).values(), within=20, what="an alert being suppressed")
+    assert states() == {
         "HighDiskUsage/data": "active",
         "NodeDiskForecast/data": "suppressed",
         "NodeDiskForecast/": "active",
@@ -396,7 +398,8 @@ def test_labels_that_only_the_catalogue_knows_tell_series_apart_too(alertmanager
             return None
         return [(labels["pod"], labels["shop"]) for labels, state in found if state == "suppressed"]
 
-    assert wait_until(suppressed, within=20, what="every alert to be routed") == [("till-1", "north")]
+    wait_until(suppressed, within=20, what="an alert being suppressed")  # an empty list is not yet
+    assert suppressed() == [("till-1", "north")]
 
 
 def test_rendering_from_the_command_line_writes_a_file(tmp_path: Path) -> None:
