@@ -111,13 +111,14 @@ def find_regimes(values: Float, step: int) -> Regimes:
     day = DAY // seconds if DAY % seconds == 0 else 0
     found = []
     for i, row in enumerate(fill(cells, np.zeros(len(cells), np.int64))):
-        there = np.flatnonzero(np.isfinite(row))
-        if len(there) < 8 * span:
+        there = np.flatnonzero(np.isfinite(cells[i]))
+        if not len(there) or there[-1] + 1 - there[0] < 8 * span:
             continue
-        y = row[there[0] :]
+        y = row[there[0] : there[-1] + 1]  # a level does not last because nothing is observed
+        gone = len(row) - 1 - there[-1]
         for first, last, cycle, times, add in _parts(y, span, day if len(y) >= 2 * day else 0, -(-LASTED // seconds)):
-            start = values.shape[1] if first == 0 else (len(y) - first) * width
-            found.append((i, start, (len(y) - last) * width, cycle * width, times, add))
+            start = values.shape[1] if first == 0 else (gone + len(y) - first) * width
+            found.append((i, start, (gone + len(y) - last) * width, cycle * width, times, add))
     if not found:
         return NONE
     table = np.array(found)

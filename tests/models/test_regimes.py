@@ -151,3 +151,13 @@ def test_renewing_learns_what_a_fit_would_and_of_the_changed_series_alone() -> N
     np.testing.assert_array_equal(f.scores(T), copied.scores(T))
     again = Forecaster.from_bytes(f.to_bytes())
     np.testing.assert_array_equal(again.forecast().breach(90.0).chance, f.forecast().breach(90.0).chance)
+
+
+def test_a_level_does_not_last_because_nothing_is_observed() -> None:
+    y = healthy() + plateau(T - DAY, T, 40.0)
+    y[T - DAY + 9 : T] = np.nan
+    assert kept(y) == 0
+    climbed = healthy() + climb(2, 30.0, T - DAY)
+    gone = climbed.copy()
+    gone[T - DAY // 2 : T] = np.nan
+    np.testing.assert_array_equal(find_regimes(gone[None, :T], STEP).end, find_regimes(climbed[None, :T], STEP).end)
