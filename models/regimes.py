@@ -36,7 +36,8 @@ EXCURSION_MOST = 0.25  # of the history that an excursion may be
 @dataclass(frozen=True)
 class Regimes:
     """Columns ``begin [C]`` up to ``end [C]``, counted back from the last, of the series ``row [C]``; they are ``times
-    [C]`` the columns ``back [C]`` before them (0: themselves), and what to ``add [C]``; NaN: nothing is known of them.
+    [C]`` the columns ``back [C]`` before them (0: themselves, which no excursion is), and what to ``add [C]``; NaN:
+    nothing is known of them.
     """
 
     row: Index
@@ -160,7 +161,7 @@ def _parts(y: Float, span: int, day: int, lasted: int) -> list[Part]:
         if left:
             over = s + int(step.beyond(d[s:end], NEAR).argmax()) + 1  # the way back is no part of it either
             cycle = DAYS * day if left >= 2 * DAYS * day else day
-            out.append((left, over, cycle, 1.0, 0.0 if cycle else np.nan))
+            out.append((left, over, cycle or len(y), 1.0, 0.0 if cycle else np.nan))  # no days: it is unknown
             end = left
         elif end - s >= lasted:
             times, add, moved = _moved(now, s, end, day)
@@ -177,7 +178,7 @@ def _parts(y: Float, span: int, day: int, lasted: int) -> list[Part]:
 
 def _left(d: Float, step: _Step, span: int, first: int, day: int) -> int:
     """The cell from which on the series was away from where ``step`` led it back to; 0 if it led to a new level."""
-    there = np.flatnonzero(step.beyond(_running_median(d[: step.at - span], span)[first + span :], NEAR))
+    there = np.flatnonzero(step.beyond(_running_median(d[: max(0, step.at - span)], span)[first + span :], NEAR))
     if not len(there):
         return 0
     left = int(there[-1]) + first + span + 1

@@ -161,3 +161,23 @@ def test_a_level_does_not_last_because_nothing_is_observed() -> None:
     gone = climbed.copy()
     gone[T - DAY // 2 : T] = np.nan
     np.testing.assert_array_equal(find_regimes(gone[None, :T], STEP).end, find_regimes(climbed[None, :T], STEP).end)
+
+
+@pytest.mark.parametrize(("step", "columns"), [(300, 500), (420, 30 * 205)])
+def test_without_days_to_compare_an_excursion_is_unknown_to_the_members_and_known_to_the_odds(
+    step: int, columns: int
+) -> None:
+    y = 60 + ar_noise(1, columns, seed=4)
+    y[:, columns - 100 : columns - 50] += 40
+    found = find_regimes(y, step)
+    assert np.isnan(found.levelled(y)[0, columns - 90 : columns - 60]).all()
+    np.testing.assert_array_equal(found.levelled(y, excursions=True), y)
+
+
+@pytest.mark.parametrize("at", range(3, 8))
+def test_a_step_within_the_first_minutes_of_a_history_is_found_without_a_warning(at: int) -> None:
+    y = 10 + 0.1 * ar_noise(1, 200, seed=5)
+    y[:, :at] += 50
+    found = find_regimes(y, STEP)
+    assert found.end.max() == 200 - at
+    assert np.nanmax(found.levelled(y)) < 12
