@@ -199,10 +199,12 @@ def look(
     return Now(base, lately, volatile, ramps, profile, shapes)
 
 
-def paths_of(b: Block, values: Float, now: Now) -> tuple[Array32, NDArray[np.bool_]]:
-    """Paths about the centres ``[n, K, H]``, and which of them follow a ramp ``[n, K]``."""
+def paths_of(b: Block, values: Float, now: Now, raw: Float) -> tuple[Array32, NDArray[np.bool_]]:
+    """Paths about the centres ``[n, K, H]``, and which of them follow a ramp ``[n, K]``; ``values`` and ``raw`` as in
+    :func:`look`.
+    """
     residual = b.library.stretched(now.restless, now.volatile)
-    paths = _within_reason(now.base[:, None] + residual, values - b.about.centre, b.about.centre)
+    paths = _within_reason(now.base[:, None] + residual, values - b.about.centre, b.about.centre, raw)
     follows = np.zeros(paths.shape[:2], np.bool_)
     for j, ramp in enumerate(now.ramps):
         path = ramp_paths(ramp, now.shapes[:, j], b.terms.middles, paths.shape[1], b.terms.seed)
@@ -271,9 +273,11 @@ def _examples(values: Float, about: About, library: PathLibrary, centres: Array3
     return tuple(out)
 
 
-def _within_reason(paths: Array32, centred: Float, centre: Float) -> Array32:
-    """Paths ``[n, K, H]`` that go no further beyond the past than OUTSIDE of its range, nor below 0 if it never did."""
+def _within_reason(paths: Array32, centred: Float, centre: Float, raw: Float) -> Array32:
+    """Paths ``[n, K, H]`` that go no further beyond the past than OUTSIDE of its range, nor below 0 if ``raw`` never
+    did: a higher level that is brought to a lower one may.
+    """
     low, high = np.fmin.reduce(centred, axis=1), np.fmax.reduce(centred, axis=1)
     room = OUTSIDE * (high - low)
-    floor = np.where(low + centre[:, 0] >= 0, np.maximum(low - room, -centre[:, 0]), low - room)
+    floor = np.where(np.fmin.reduce(raw, axis=1) >= 0, np.maximum(low - room, -centre[:, 0]), low - room)
     return np.clip(paths, floor[:, None, None], (high + room)[:, None, None]).astype(np.float32)

@@ -155,7 +155,8 @@ class Forecaster:
         if not self._now:
             raw = self._values if len(self._regimes) else None
             self._now = [look(b, past[rows], None if raw is None else raw[rows]) for rows, b in self._blocks]
-        parts = [paths_of(b, past[r], now) for (r, b), now in zip(self._blocks, self._now, strict=True)]
+        placed = zip(self._blocks, self._now, strict=True)
+        parts = [paths_of(b, past[r], now, self._values[r]) for (r, b), now in placed]
         restored = [p + b.about.centre[:, None] for (_, b), (p, _) in zip(self._blocks, parts, strict=True)]
         n, cells = len(self._values), self.grid.cells
         paths = joined([np.asarray(p, np.float32) for p in restored], self._blocks, n, cells)

@@ -200,6 +200,8 @@ def _moved(y: Float, s: int, end: int, day: int) -> tuple[float, float, float]:
         if min(*spread, old, new) > 0:
             wider = np.log(spread[1] / spread[0])
             times = new / old if abs(wider - np.log(new / old)) < abs(wider) else 1.0
+        elif new == 0:  # what has come to nothing has no swing left
+            times = float(since.mean() / before.mean())
     return times, float(np.median(since - times * before)), new - old
 
 

@@ -181,3 +181,24 @@ def test_a_step_within_the_first_minutes_of_a_history_is_found_without_a_warning
     found = find_regimes(y, STEP)
     assert found.end.max() == 200 - at
     assert np.nanmax(found.levelled(y)) < 12
+
+
+def busy(seed: int = 9) -> np.ndarray:
+    """A rate of 100 with a daily course, never below 0."""
+    t = np.arange(3 * WEEK)
+    return np.maximum(0.0, 100 + 20 * np.sin(2 * np.pi * t / DAY) + 5 * ar_noise(1, len(t), seed=seed)[0])
+
+
+def test_a_rate_that_came_to_nothing_keeps_no_swing() -> None:
+    y = busy()
+    y[-DAY:] = 0.0
+    f = Forecaster(STEP, 7 * 86400).fit(y[None], start=0)
+    assert np.abs(f.forecast().quantile([0.05, 0.95])).max() < 0.1
+
+
+def test_what_was_never_below_zero_is_not_expected_there_from_a_lower_level() -> None:
+    y = busy()
+    y[-DAY:] = np.maximum(0.0, y[-DAY:] - 80)
+    f = Forecaster(STEP, 7 * 86400).fit(y[None], start=0)
+    assert np.nanmin(find_regimes(y[None], STEP).levelled(y[None])) < -1, "the old level, moved, was below 0"
+    assert f.forecast().paths.min() >= 0
