@@ -157,16 +157,15 @@ def _parts(y: Float, span: int, day: int, lasted: int) -> list[Part]:
         since = d[s : min(end, s + 3 * day)] if day else d[s:end]
         if len(since) < span or step.beyond(since, HALF).mean() < STAYS:
             continue
-        left = _left(d, step, span, first, day)
+        times, add, moved = _moved(now, s, end, day)
+        lasting = moved / step.height >= HALF  # or other hours say that it is none
+        left = _left(d, step, span, first, day) or (_away(now, s, moved, day) if lasting else 0)
         if left:
             over = s + int(step.beyond(d[s:end], NEAR).argmax()) + 1  # the way back is no part of it either
             cycle = DAYS * day if left >= 2 * DAYS * day else day
             out.append((left, over, cycle or len(y), 1.0, 0.0 if cycle else np.nan))  # no days: it is unknown
             end = left
-        elif end - s >= lasted:
-            times, add, moved = _moved(now, s, end, day)
-            if moved / step.height < HALF:
-                break  # other hours say that it is no lasting step
+        elif lasting and end - s >= lasted:
             out += [(0, s, 0, times, add), (s - 1, s + 1, 0, 1.0, np.nan)]  # a mean over the step is of neither level
             now[:s] = times * now[:s] + add
             end = s
@@ -184,6 +183,17 @@ def _left(d: Float, step: _Step, span: int, first: int, day: int) -> int:
     left = int(there[-1]) + first + span + 1
     stay = step.beyond(d[max(first, left - (day or step.at - left)) : left], HALF)
     return left if step.at - left <= EXCURSION_MOST * step.at and stay.mean() >= HALF else 0
+
+
+def _away(y: Float, s: int, moved: float, day: int) -> int:
+    """The same of a step at ``s`` by ``moved``, from the median of a day: of one that ended what took longer than the
+    days that a cell is compared with; 0 too where the series has not been there for most of its past.
+    """
+    if not day or s <= 2 * day:
+        return 0
+    medians = _running_median(y[:s], day)
+    there = np.abs(medians - medians[-1] - moved) <= NEAR * abs(moved)
+    return int(np.flatnonzero(there)[-1]) + 1 - day // 2 if there[day:].mean() >= HALF else 0
 
 
 def _moved(y: Float, s: int, end: int, day: int) -> tuple[float, float, float]:

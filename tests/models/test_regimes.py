@@ -202,3 +202,15 @@ def test_what_was_never_below_zero_is_not_expected_there_from_a_lower_level() ->
     f = Forecaster(STEP, 7 * 86400).fit(y[None], start=0)
     assert np.nanmin(find_regimes(y[None], STEP).levelled(y[None])) < -1, "the old level, moved, was below 0"
     assert f.forecast().paths.min() >= 0
+
+
+@pytest.mark.parametrize("days", [8, 12])
+def test_the_end_of_a_long_climb_does_not_move_the_healthy_past_below_where_it_was(days: int) -> None:
+    calm, end = healthy(), T - 3 * DAY // 4
+    y = (calm + climb(days, 36.0, end))[:T]
+    found = find_regimes(y[None], STEP)
+    level = found.levelled(y[None])[0]
+    np.testing.assert_array_equal(level[: end - days * DAY], calm[: end - days * DAY])
+    f = Forecaster(STEP, 7 * 86400).fit(y[None], start=0).forecast()
+    assert f.quantile([0.5])[0, 0, -24:].mean() == pytest.approx(60, abs=3)
+    assert f.breach(40.0, False, 3).probability_within([7 * 86400])[0, 0] < 0.15
