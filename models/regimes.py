@@ -162,6 +162,9 @@ def _parts(y: Float, span: int, day: int, lasted: int) -> list[Part]:
         left = _left(d, step, span, first, day) or (_away(now, s, moved, day) if lasting else 0)
         if left:
             over = s + int(step.beyond(d[s:end], NEAR).argmax()) + 1  # the way back is no part of it either
+            later = d[max(over, left + DAYS * day) : over + DAYS * day] if day else d[:0]
+            if len(later) >= span and step.beyond(later, HALF).mean() < HALF:
+                continue  # it comes again a week later: a weekend
             cycle = DAYS * day if left >= 2 * DAYS * day else day
             out.append((left, over, cycle or len(y), 1.0, 0.0 if cycle else np.nan))  # no days: it is unknown
             end = left

@@ -214,3 +214,11 @@ def test_the_end_of_a_long_climb_does_not_move_the_healthy_past_below_where_it_w
     f = Forecaster(STEP, 7 * 86400).fit(y[None], start=0).forecast()
     assert f.quantile([0.5])[0, 0, -24:].mean() == pytest.approx(60, abs=3)
     assert f.breach(40.0, False, 3).probability_within([7 * 86400])[0, 0] < 0.15
+
+
+def test_the_first_weekend_is_no_excursion_once_there_is_a_second() -> None:
+    t = np.arange(14 * DAY)
+    y = 60 - np.where(t // DAY % 7 > 4, 30.0, 0.0) + 10 * np.sin(2 * np.pi * t / DAY) + ar_noise(1, len(t), seed=6)[0]
+    for days in (12.5, 13.0, 13.6):
+        assert len(find_regimes(y[None, : int(days * DAY)], STEP)) == 0
+    assert len(find_regimes(y[None, : 9 * DAY], STEP)), "one alone may have been an incident"
