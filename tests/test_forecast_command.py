@@ -145,7 +145,11 @@ def test_the_fan_chart_is_written(failing_platform: str, tmp_path: Path) -> None
         (("ml_cpu_usage", "--horizon", "90s"), 2, "expected a multiple of the step 1m (such as 1m or 2m), or a step"),
         (("ml_cpu_usage", "--step", "7m", "--horizon", "1h"), 2, "(such as 56m or 63m), or a step that divides it"),
         (("ml_cpu_usage", "--threshold", "nan"), 2, "within [0, 100] (the unit is percent), got nan"),
-        (("--expr", "ml_cpu_usage", "--threshold", "nan", "--above"), 2, "key 'threshold': expected a finite number, got nan"),
+        (
+            ("--expr", "ml_cpu_usage", "--threshold", "nan", "--above"),
+            2,
+            "key 'threshold': expected a finite number, got nan",
+        ),
         (("ml_cpu_usage", "--member", "ets", "--member", "etz"), 2, "pooled, got 'etz'"),
         (("ml_cpu_usage", "--threshold", "800"), 2, "expected a value within [0, 100]"),
         (("ml_cpu_usage", "--png", "/no/such/directory/x.png"), 2, "a directory that exists"),
