@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 import requests
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from detector.catalogue import parse_catalogue
@@ -71,6 +71,7 @@ def test_a_message_says_what_fires_and_what_is_over_a_line_each(webhook: Webhook
     assert told["type"] == "failure"
 
 
+@example([("firing", ""), ("firing", "\x85")], 80, 0)
 @given(
     st.lists(st.tuples(st.sampled_from(["firing", "resolved"]), st.text(max_size=80)), max_size=12),
     st.integers(80, 400),

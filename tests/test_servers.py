@@ -146,8 +146,9 @@ def test_two_servers_get_two_ports() -> None:
 
 
 _PARENT = """
-    import sys, time
+    import signal, time
     from detector.servers import Redis, stopping_on_signals
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job is born deaf to it
     with stopping_on_signals(), Redis() as server:
         print(server.pid, server.directory, flush=True)
         time.sleep(60)

@@ -27,8 +27,8 @@ class PostedAlert(BaseModel):
     @property
     def summary(self) -> str:
         """What is the matter, in one line."""
-        said = self.annotations.get("summary") or f"{self.name} {self.labels.get('instance', '')}"
-        return " ".join(said.split())
+        said = self.annotations.get("summary", "").split() or [self.name, self.labels.get("instance", "")]
+        return " ".join(said).strip()
 
 
 class Notification(BaseModel):
