@@ -97,7 +97,7 @@ def drop_exploded(out: Array32, origins: Origins, low: NDArray[np.float64], high
                 continue
             a, b = low[i, o - 1], high[i, o - 1]
             room = EXPLODED * (b - a) + ROUNDING * max(abs(a), abs(b))
-            least, most = a - room, b + room
+            least, most = np.float32(a - room), np.float32(b + room)
             inside = True
             for h in range(H):
                 inside &= (least <= out[i, k, h]) & (out[i, k, h] <= most)

@@ -116,14 +116,15 @@ class Ridge(Member):
 
     def _view(self, panel: Panel, i: int, scale: Float | None = None) -> tuple[Float, Float]:
         """What is regressed, standardised, ``[T]``; and its centre, scale, floor and smallest distance from it."""
+        if scale is not None and (known := panel.kept.get((self.view, i, scale.tobytes()))) is not None:
+            return known, scale
         y, season = panel.values[i], int(panel.season(0)[i])
         low, high = 0.0, 0.0
         if self.view == "seasonal":
             z = np.full_like(y, np.nan)
             z[season:] = y[season:] - y[:-season]
         elif self.view == "deviation":
-            half = half_width(season)
-            z = from_profile(y, profile_of(y, season, PROFILE_SHARE, half), season, half)
+            z = from_profile(y, self._profile(panel, i), season, half_width(season))
         elif self.view == "logs":
             if scale is None:
                 low, high = edges(y, 0.01)
@@ -139,7 +140,16 @@ class Ridge(Member):
             size = float(np.sqrt(((there - centre) ** 2).mean())) if there.size else 0.0
             scale = np.array([centre, size if size > 0 else 1.0, low, high])
         standard: Float = (z - scale[0]) / scale[1]
+        panel.kept[self.view, i, scale.tobytes()] = standard  # for the forecasts of what was learned from it
         return standard, scale
+
+    def _profile(self, panel: Panel, i: int) -> Float:
+        """The profile of the first season as it is known after each column, ``[T]``."""
+        season = int(panel.season(0)[i])
+        if (known := panel.kept.get((self.view, i, "profile"))) is None:
+            known = profile_of(panel.values[i], season, PROFILE_SHARE, half_width(season))
+            panel.kept[self.view, i, "profile"] = known
+        return known
 
     def _predict(self, panel: Panel, fitted: Fitted, origins: Origins, rows: NDArray[np.int64], out: Array32) -> None:
         for i in rows:
@@ -165,8 +175,7 @@ class Ridge(Member):
         elif self.view == "seasonal":
             _add_cycle_before(y, season, origins, out)
         elif self.view == "deviation":
-            half = half_width(season)
-            _add_profile(profile_of(y, season, PROFILE_SHARE, half), season, half, origins, out)
+            _add_profile(self._profile(panel, i), season, half_width(season), origins, out)
 
 
 @njit(cache=True)
@@ -234,8 +243,7 @@ def _recurse(
     for k in range(len(origins)):  # the forecast from now, and one that ends before the first row, may use all
         o = origins[k]
         fold[k] = 0 if o == len(z) or o + H <= start else 1 + max(0, o - start) * FOLDS // max(1, len(z) - start)
-    buffer = np.empty((deepest + H, TOGETHER))
-    value = np.empty(TOGETHER)
+    buffer, value = np.empty((deepest + H, TOGETHER)), np.empty(TOGETHER)
     group = np.empty(TOGETHER, np.int64)
     for which in range(1 + FOLDS):
         c = coefficients[which]
@@ -252,14 +260,20 @@ def _recurse(
             if size == 0 or (size < TOGETHER and k < len(origins)):
                 continue
             for h in range(H):
+                now = deepest + h
                 value[:size] = c[-1]
-                for j in range(L):
-                    weight, at = c[j], deepest + h - lags[j]
+                for j in range(0, L - 2, 3):  # three at a time: each sum is fetched and put back less often
+                    c0, c1, c2 = c[j], c[j + 1], c[j + 2]
+                    x0, x1, x2 = buffer[now - lags[j]], buffer[now - lags[j + 1]], buffer[now - lags[j + 2]]
                     for g in range(size):
-                        value[g] += weight * buffer[at, g]
+                        value[g] = value[g] + c0 * x0[g] + c1 * x1[g] + c2 * x2[g]
+                for j in range(L - L % 3, L):
+                    weight, x = c[j], buffer[now - lags[j]]
+                    for g in range(size):
+                        value[g] += weight * x[g]
                 for g in range(size):
                     v = min(max(value[g], -WILD), WILD) if np.isfinite(value[g]) else np.nan
-                    buffer[deepest + h, g] = v
+                    buffer[now, g] = v
                     out[group[g], h] = v
             size = 0
 
