@@ -1,9 +1,8 @@
 """The library of error paths: what the combination got wrong, from many origins of the past.
 
 Error paths keep the autocorrelation and the heavy tails of the series. Where the truth after an origin is not known
-yet, another origin lends its errors (the *donor*). Few independent windows know little about their own spread, so each
-path is stretched by a draw of its own, as in the predictive distribution of a small sample (Student's t); and a series
-that is restless now, compared with an origin, is expected to err more for a while.
+yet, another origin lends its errors (the *donor*). Each path is stretched by as little as is known of the spread (see
+models/freedom.py); and a series that is restless now, compared with an origin, is expected to err more for a while.
 
 Shapes: n series, T columns, K origins, H cells.
 """
@@ -11,23 +10,19 @@ Shapes: n series, T columns, K origins, H cells.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import lru_cache
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 from scipy.ndimage import maximum_filter1d
-from scipy.special import chdtri
 
 from models.base import Array32, Origins
+from models.freedom import independent_errors, stretch
 from models.panel import Float, Index
 
 MIN_KNOWN = 8  # origins whose error at a cell must be known, so that a few do not speak for all paths
 # A median error over so many independent windows is as much the series' bias as chance; what chance is left out.
 BIAS_WINDOWS = 20.0
-# Degrees of freedom per independent window (they are not quite alike), how few there may be, and the share by which
-# backtest errors understate fresh ones: the members were chosen on them.
-FREEDOM, LEAST_FREEDOM, FRESH = 0.35, 2.5, 1.02
 # How restless a series is: mean error against the profile over this many steps; its power in the spread, for how many
 # steps that lasts, the share of the long-run error that is always added, and the most it may matter.
 RESTLESS_MEMORY, RESTLESS_POWER, RESTLESS_LASTS, CALM, RESTLESS_MOST = 12.0, 0.5, 24.0, 0.3, 3.0
@@ -165,27 +160,6 @@ def hold_known(residual: Array32) -> Array32:
     return np.take_along_axis(residual, np.where(last < 0, cell, last)[:, None, :], axis=2)
 
 
-def stretch(K: int, windows: Float, seed: int) -> Array32:
-    """Factors of each path, ``[K, H]``: Student's t for ``windows [H]`` independent windows behind each cell, over the
-    normal distribution; evenly spread over its quantiles, the same quantile in all cells of a path.
-    """
-    return _stretch(K, windows.tobytes(), seed)
-
-
-@lru_cache(maxsize=8)  # every block of series asks the same
-def _stretch(K: int, windows_bytes: bytes, seed: int) -> Array32:
-    windows = np.frombuffer(windows_bytes)
-    freedom = np.maximum(FREEDOM * windows, LEAST_FREEDOM)
-    share = (np.random.default_rng(seed + 1).permutation(K) + 0.5) / K
-    # Exact on a coarse grid of the degrees of freedom, linear in their logarithm between.
-    at = np.geomspace(freedom.min(), freedom.max() * (1 + 1e-9), 24)
-    exact = np.sqrt(at / chdtri(at, share[:, None])) * np.sqrt(1 + 1 / at)
-    x = np.log(freedom)
-    out = np.stack([np.interp(x, np.log(at), row) for row in exact]).astype(np.float32) * np.float32(FRESH)
-    out.flags.writeable = False
-    return out
-
-
 def build_library(
     residual: Array32,
     deviation: Float,
@@ -208,7 +182,5 @@ def build_library(
     ordered = np.sort(np.ascontiguousarray(np.moveaxis(drawn, 1, 2)), axis=2)
     median = (ordered[:, :, (ordered.shape[2] - 1) // 2] + ordered[:, :, ordered.shape[2] // 2]) / 2
     drawn -= (median * BIAS_WINDOWS / (windows + BIAS_WINDOWS))[:, None].astype(np.float32)
-    for columns in np.unique(history):
-        rows = history == columns
-        drawn[rows] *= stretch(drawn.shape[1], np.maximum(columns, 1) / ends, seed)
+    drawn *= stretch(independent_errors(residual, origins, history, ends), drawn.shape[1], seed)
     return PathLibrary(drawn, donor, deviation.astype(np.float32), origins, ends, restless, volatile)

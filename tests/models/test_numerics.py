@@ -10,13 +10,12 @@ from scipy.stats import chi2
 
 from models import Forecaster
 from models.ensemble import LEAST, POWER, PRIOR_WINDOWS, RESTING_POWER, SCARCE, actuals, buckets, combine, weigh
+from models.freedom import FRESH, PER_ERROR, independent_errors, stretch
+from models.freedom import LEAST as LEAST_FREEDOM
 from models.grid import nested_grid, within_history
 from models.level import Level
 from models.library import (
     BIAS_WINDOWS,
-    FREEDOM,
-    FRESH,
-    LEAST_FREEDOM,
     MIN_KNOWN,
     RESTLESS_LASTS,
     RESTLESS_MOST,
@@ -26,7 +25,6 @@ from models.library import (
     build_library,
     choose_donors,
     hold_known,
-    stretch,
 )
 from models.origins import PATHS, origins_back
 from models.panel import SPIKE_LASTS, clip_spikes, coarsen, fill, lengths_table, make_panel, moving_mean, row_centre
@@ -636,7 +634,7 @@ def test_a_library_draws_known_errors_only():
     origins, calm = np.array([[1, 2, 3]]), np.ones((1, 3))
     library = build_library(residual, np.zeros((1, 9)), origins, ends, history, calm, calm, seed=0)
     windows = 9 / ends
-    plain = library.residuals[0] / stretch(3, windows, seed=0)
+    plain = library.residuals[0] / stretch(windows[None], 3, seed=0)[0]
     drawn = np.take_along_axis(residual[0], library.donor[0], axis=0)
     assert set(drawn[:, 0].tolist()) <= {1.0, 2.0} and set(drawn[:, 1].tolist()) <= {4.0, 5.0}
     for h in range(2):
@@ -658,14 +656,38 @@ def test_a_series_is_stretched_by_its_own_history_and_without_errors_stays_where
     assert (short.residuals[2] == 0).all()
 
 
+def test_errors_that_forget_soon_are_many_and_errors_that_stay_are_as_few_as_their_windows():
+    rng = np.random.default_rng(4)
+    history, ends = np.array([2000, 2000, 2000]), np.array([5, 100, 500])
+    origins = np.tile(np.arange(600, 1560, 10), (3, 1))
+    fresh = rng.normal(size=(96, 3))
+    lasting = np.cumsum(fresh, axis=0) / 5  # as the errors of a random walk
+    residual = np.stack([fresh, lasting, fresh + 10.0]).astype(np.float32)  # and a bias
+    windows = 2000 / ends
+    got = independent_errors(residual, origins, history, ends)
+    np.testing.assert_allclose(got[:, 0], windows[0])  # plenty, whatever they are like
+    assert (got[0, 1:] > 1.5 * windows[1:]).all()
+    assert (got[0, 1:] <= np.sqrt(windows[1:] * 200)).all(), "no more than there are origins"
+    np.testing.assert_allclose(got[2, 1:], windows[1:], rtol=0.01)
+    assert (got[1, 1:] < got[0, 1:]).all() and (got[1] >= windows * 0.999).all()
+
+
+def test_errors_that_nobody_knows_are_as_many_as_windows():
+    residual, ends = np.full((2, 96, 2), NAN, np.float32), np.array([50, 400])
+    residual[1, :7] = 1.0
+    origins = np.tile(np.arange(600, 1560, 10), (2, 1))
+    got = independent_errors(residual, origins, np.array([2000, 1000]), ends)
+    np.testing.assert_allclose(got, [[40.0, 5.0], [20.0, 2.5]])
+
+
 @pytest.mark.parametrize("paths", [5, 96])
 def test_paths_are_stretched_by_the_quantiles_of_students_t_over_the_normal(paths):
     windows = np.array([4000.0, 300.0, 40.0, 12.0, 7.5, 1.0, 0.2])
-    got = stretch(paths, windows, seed=2)
+    got = stretch(windows[None], paths, seed=2)[0]
     assert got.shape == (paths, len(windows)) and got.dtype == np.float32
     share = (np.arange(paths) + 0.5) / paths
     for h, independent in enumerate(windows):
-        freedom = max(FREEDOM * independent, LEAST_FREEDOM)
+        freedom = max(PER_ERROR * independent, LEAST_FREEDOM)
         want = np.sqrt(freedom / chi2.isf(share, freedom)) * np.sqrt(1 + 1 / freedom) * FRESH
         np.testing.assert_allclose(np.sort(got[:, h]), np.sort(want), rtol=0.03)
     order = np.argsort(got[:, 2])
