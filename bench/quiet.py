@@ -98,10 +98,14 @@ def replay(name: str, seed: int, clock: str, start: int, days: float, every: int
 
 
 def measure(names: list[str], seed: int, clock: str, start: int, days: float, every: int) -> list[Quiet]:
-    """Replay queries on two processes."""
+    """Replay queries on two processes, with a progress bar on standard error."""
+    from rich.console import Console
+    from rich.progress import track
+
     run = partial(replay, seed=seed, clock=clock, start=start, days=days, every=every)
     with ProcessPoolExecutor(2) as pool:
-        return list(pool.map(run, names))
+        done = track(pool.map(run, names), "replaying", len(names), console=Console(stderr=True))
+        return list(done)
 
 
 def alerting_queries() -> list[str]:
