@@ -253,7 +253,10 @@ def _ask(
     anchors: Index,
     ahead: Index,
 ) -> Float:
-    """Examples of one series, rows of (anchor, logit of share, logit of base rate, outcome, weight)."""
+    """Examples of one series, rows of (anchor, logit of share, logit of base rate, outcome, weight).
+
+    The share is of paths whose errors do not overlap the example; the base rate is that of the time before it.
+    """
     T, C, A = len(y), len(at), len(anchors)
     out = np.empty((C * A, 5))
     rows = 0
@@ -276,9 +279,8 @@ def _ask(
             count = apart.sum()
             if not asked[c] or o + reach > T or count < FEWEST_PATHS:
                 continue
-            low, high = max(0, o - 1 - reach), min(T, o - 1 + reach)
-            free = chances[T] - (chances[high] - chances[low])
-            hit = hits[T] - (hits[high] - hits[low])
+            known = max(0, o - reach)  # as now: what had ended by then
+            free, hit = chances[known], hits[known]
             windows = max(1.0, free / reach)
             base = ((hit / free if free else 0.5) * windows + 0.5) / (windows + 1.0)
             crossed = (apart & (crossing[c] <= anchors[a])).sum()
