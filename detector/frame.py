@@ -93,6 +93,19 @@ class SeriesFrame:
         """Unix seconds of every column, int64 [T]."""
         return self.start + self.step * np.arange(self.T, dtype=np.int64)
 
+    @property
+    def newest(self) -> NDArray[np.int64]:
+        """Unix seconds of the newest point of each series, int64 [n]; `start - step` where it has none."""
+        return self.start + _newest_columns(self.values) * self.step
+
+    @property
+    def now(self) -> NDArray[np.float64]:
+        """The newest value of each series, [n]; NaN where it has none."""
+        if not self.T:
+            return np.full(self.n, np.nan)
+        columns = _newest_columns(self.values)
+        return np.where(columns < 0, np.nan, self.values[np.arange(self.n), columns])
+
     def tail(self, columns: int) -> SeriesFrame:
         """The last `columns` columns (a view); all of them where there are fewer."""
         first = max(0, self.T - max(0, columns))
@@ -143,6 +156,15 @@ class SeriesFrame:
         Raises ValueError for an index that is not time or does not fit a grid.
         """
         return _from_pandas(data, step)
+
+
+def _newest_columns(values: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Index of the newest point of each series, [n], in `values` [n, T]; -1 where there is none."""
+    there = np.isfinite(values)
+    if not there.size:
+        return np.full(len(values), -1, np.int64)
+    last = values.shape[1] - 1 - np.argmax(there[:, ::-1], axis=1)
+    return np.where(there.any(axis=1), last, -1).astype(np.int64)
 
 
 def merge_frames(frames: list[SeriesFrame]) -> SeriesFrame:

@@ -40,7 +40,7 @@ from detector.showing import show
 from detector.sink import Sink
 from detector.store import Store
 from detector.telemetry import Telemetry
-from detector.verdict import DataState, Policy, Register, data_states, decide, newest_columns, series_key
+from detector.verdict import DataState, Policy, Register, data_states, decide, series_key
 
 log = logging.getLogger(__name__)
 
@@ -215,14 +215,14 @@ class Worker:
         if frame.n > cap:
             raise TooManySeries(expected=cap, got=frame.n, expr=query.expr)
         frame = self._outcomes.of(query, shard, column_of(query, slot), frame)
-        newest = frame.start + newest_columns(frame.values) * frame.step
+        newest = frame.newest
         there = newest > column_of(query, slot) - max(GONE_SECONDS, 12 * frame.step)
         there &= newest >= frame.start
         return frame if there.all() else frame.select(there)
 
     def _forecast(self, result: CycleResult, frame: SeriesFrame, standing: Standing, before: int) -> None:
         query = result.query
-        result.now = _newest_values(frame)
+        result.now = frame.now
         if not frame.n:
             return
         forecaster = self._fittings.at(query, result.shard, frame, column_of(query, result.slot))
@@ -328,7 +328,7 @@ def _decided(
 ) -> Register:
     """The register after ``slot``; a query without an alert has entries that stay quiet."""
     policy = policy_of(query) or Policy(probability=np.inf, clear=np.inf, hold=1)
-    newest = frame.start + newest_columns(frame.values) * frame.step
+    newest = frame.newest
     alerts = {}
     for row, labels in enumerate(frame.labels):
         key = series_key(labels)
@@ -346,16 +346,9 @@ def _decided(
 def _states(
     query: Query, frame: SeriesFrame, slot: int, forecaster: ForecasterLike, standing: Standing
 ) -> list[DataState]:
-    newest = newest_columns(frame.values)
-    ages = np.where(newest < 0, np.inf, (column_of(query, slot) - frame.start) // frame.step - newest)
+    newest = frame.newest
+    ages = np.where(newest < frame.start, np.inf, (column_of(query, slot) - newest) // frame.step)
     return data_states(ages, forecaster.state, standing.lost)
-
-
-def _newest_values(frame: SeriesFrame) -> NDArray[np.float64]:
-    newest = newest_columns(frame.values)
-    if not frame.T:
-        return np.full(frame.n, np.nan)
-    return np.where(newest < 0, np.nan, frame.values[np.arange(frame.n), newest])
 
 
 def _fields(result: CycleResult) -> dict[str, str | int]:

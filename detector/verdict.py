@@ -116,19 +116,6 @@ def data_states(
     return states
 
 
-def newest_columns(values: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Index of the newest point of each series ``[n]`` in ``values [n, T]``; -1 where there is none.
-
-    >>> newest_columns(np.array([[1.0, np.nan], [np.nan, np.nan]])).tolist()
-    [0, -1]
-    """
-    there = np.isfinite(values)
-    if not there.size:
-        return np.full(len(values), -1, np.int64)
-    last = values.shape[1] - 1 - np.argmax(there[:, ::-1], axis=1)
-    return np.where(there.any(axis=1), last, -1).astype(np.int64)
-
-
 def series_key(labels: Mapping[str, str]) -> str:
     """One text for one set of labels, whatever their order.
 

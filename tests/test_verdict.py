@@ -15,7 +15,6 @@ from detector.verdict import (
     Register,
     data_states,
     decide,
-    newest_columns,
     series_key,
 )
 
@@ -138,12 +137,6 @@ def test_a_series_is_stale_after_more_than_five_steps_and_without_points_has_no_
     engine = ["ok", "ok", "insufficient_history", "ok", "insufficient_history"]
     lost = np.zeros(5, np.bool_)
     assert data_states(ages, engine, lost) == ["ok", "ok", "stale", "no_data", "insufficient_history"]
-
-
-def test_the_newest_point_is_found_before_gaps_and_infinities():
-    values = np.array([[1.0, 2.0, np.nan], [np.nan, np.nan, np.nan], [np.inf, 0.0, np.inf]])
-    assert newest_columns(values).tolist() == [1, -1, 1]
-    assert newest_columns(np.empty((2, 0))).tolist() == [-1, -1]
 
 
 def test_a_series_key_does_not_depend_on_the_order_of_its_labels():
