@@ -126,6 +126,28 @@ def test_a_streak_from_before_the_hold_is_not_in_a_row_any_more():
     assert kept.as_of(600 + 2 * EVERY, EVERY, Policy(0.8, 0.5, hold=1)).of("a") == AlertState(True, 0, 600, 600)
 
 
+def test_a_slot_is_past_after_a_later_one_but_not_after_one_far_ahead_of_a_clock_that_was_set_back():
+    kept = Register(600)
+    assert kept.is_past(600 - EVERY, EVERY)
+    assert not kept.is_past(600, EVERY)
+    assert not kept.is_past(600 - (VALID_SLOTS + 1) * EVERY, EVERY)
+
+
+@pytest.mark.parametrize("policy", [Policy(0.8, 0.5, hold=1), None])
+def test_a_register_decides_each_series_and_drops_those_that_left(policy):
+    kept = Register(600, {"left": AlertState(True, 1, 600, 600), "b": AlertState(False, 0, 600, 600)})
+    after = kept.after(
+        660,
+        policy,
+        ("a", "b"),
+        newest=np.array([660, 660]),
+        probability=np.array([0.9, 0.9]),
+        data=[DataState.OK, DataState.STALE],
+    )
+    assert after.slot == 660
+    assert {key: alert.firing for key, alert in after.alerts.items()} == {"a": policy is not None, "b": False}
+
+
 @pytest.mark.parametrize("data", [b"", b"[]", b"{}", b'{"format":9,"slot":1,"alerts":{}}', b"\xff", b"null"])
 def test_bytes_that_are_no_register_are_a_value_error(data):
     with pytest.raises(ValueError, match=r"register|format"):
