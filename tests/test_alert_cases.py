@@ -22,6 +22,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from detector import conventions as names
 from detector.catalogue import Catalogue, load_catalogue
 from detector.exposition import Family, render
+from detector.prometheus_syntax import matcher
 from detector.render.rules import render_rules
 from detector.servers import (
     Alertmanager,
@@ -68,7 +69,7 @@ def read(text: str, series: Series, shift: float = 0.0) -> None:
     """Add one scrape to the series; unix times are moved by the shift."""
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
-            labels = ",".join(names.matcher(name, value) for name, value in sample.labels.items() if value)
+            labels = ",".join(matcher(name, value) for name, value in sample.labels.items() if value)
             is_time = sample.name.endswith(("timestamp_seconds", "push_time_seconds", "push_failure_time_seconds"))
             value = sample.value - shift if is_time and sample.value else sample.value
             series[f"{sample.name}{{{labels}}}"].append(value)
