@@ -16,11 +16,13 @@ from prometheus_client.parser import text_string_to_metric_families
 from detector import conventions as names
 from detector.catalogue import Query, load_catalogue, parse_catalogue
 from detector.exposition import Family, render
+from detector.programs import find_program
 from detector.prometheus_syntax import matcher
 from detector.render.alertmanager import render_small_alertmanager
 from detector.render.objectives import bad_now
 from detector.render.rules import render_rules
-from detector.servers import Pushgateway, find_program, wait_until
+from detector.servers import Pushgateway
+from tests.waiting import wait_until
 
 ALIVE, DEAD = 600.0, 30.0
 """`valid_until` in promtool's time, which starts at 0; the alerts are looked at after a minute."""
