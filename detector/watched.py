@@ -169,7 +169,7 @@ class WatchedFrame(SeriesFrame):
 
         Learned from the points before `last`, which should be several times as many.
         """
-        from detector.outlook import score_frame
+        from detector.anomalies import score_frame
 
         return score_frame(self, seconds_of(last, "last")).to_pandas()
 
@@ -180,7 +180,7 @@ class WatchedFrame(SeriesFrame):
         score so), `score` (the highest) and `value` (the series' value at the start). A value that comes back to
         normal is a surprise too, so that a spike lasts until the series has settled.
         """
-        from detector.outlook import anomaly_table
+        from detector.anomalies import anomaly_table
 
         return anomaly_table(self, seconds_of(last, "last"))
 
