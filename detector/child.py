@@ -9,11 +9,9 @@ from __future__ import annotations
 import atexit
 import contextlib
 import ctypes
-import http.client
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -22,11 +20,10 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import Self, TypeVar
+from typing import Self
 
-from detector.errors import DetectorError
-
-_T = TypeVar("_T")
+from detector.loopback import free_port
+from detector.programs import ServerError, find_program
 
 READY_SECONDS = 30.0
 #: How long a server may take to leave after SIGTERM before it is killed.
@@ -34,70 +31,8 @@ GRACE_SECONDS = 10.0
 _PORT_ATTEMPTS = 5
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
-#: Program, and the Debian package that brings it.
-PACKAGES = {
-    "prometheus": "prometheus",
-    "promtool": "prometheus",
-    "prometheus-alertmanager": "prometheus-alertmanager",
-    "amtool": "prometheus-alertmanager",
-    "prometheus-pushgateway": "prometheus-pushgateway",
-    "prometheus-node-exporter": "prometheus-node-exporter",
-    "redis-server": "redis-server",
-}
-
 _running: set[Server] = set()
 _running_lock = threading.Lock()
-
-
-class ServerError(DetectorError):
-    """A server program is missing, or did not start."""
-
-
-def find_program(name: str) -> Path:
-    """Path of a server program: ``$DETECTOR_TOOLS``, then PATH, then the checkout's ``.tools/bin``.
-
-    Raises:
-        ServerError: When it is nowhere, naming the Debian package that has it.
-    """
-    places = [os.environ.get("DETECTOR_TOOLS", ""), os.environ.get("PATH", "")]
-    places.append(str(Path(__file__).resolve().parents[1] / ".tools" / "bin"))
-    for place in places:
-        found = shutil.which(name, path=place) if place else None
-        if found:
-            return Path(found)
-    package = PACKAGES.get(name, name)
-    raise ServerError(
-        f"{name} was not found on PATH: run `make setup` in a checkout, or install the Debian package "
-        f"{package}, or set DETECTOR_TOOLS to the folder that holds it"
-    )
-
-
-def free_port() -> int:
-    """Return a loopback TCP port that nothing listens on at the moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def wait_until(condition: Callable[[], _T], *, within: float = 30.0, what: str = "the condition") -> _T:
-    """Call ``condition`` until its answer is true and return that answer.
-
-    Raises:
-        TimeoutError: After ``within`` seconds, naming ``what`` was waited for.
-
-    >>> wait_until(lambda: "ready", within=1.0)
-    'ready'
-    """
-    deadline = time.monotonic() + within
-    pause = 0.01
-    while True:
-        answer = condition()
-        if answer:
-            return answer
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"{what} did not happen within {within:g} s")
-        time.sleep(pause)
-        pause = min(pause * 1.5, 0.2)
 
 
 class Server:
@@ -266,18 +201,6 @@ class Server:
             _running.discard(self)
 
 
-def answers(port: int, path: str, *, timeout: float = 1.0) -> bool:
-    """Whether a loopback HTTP server answers ``path`` with 200; proxies in the environment play no part."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
-    try:
-        connection.request("GET", path)
-        return connection.getresponse().status == 200
-    except (OSError, http.client.HTTPException):
-        return False
-    finally:
-        connection.close()
-
-
 @atexit.register
 def stop_all() -> None:
     """Stop every server this process started and has not stopped."""
@@ -288,16 +211,19 @@ def stop_all() -> None:
 
 
 @contextlib.contextmanager
-def stopping_on_signals(*numbers: signal.Signals) -> Iterator[None]:
-    """Turn SIGTERM (and SIGHUP) into ``SystemExit``, so that ``with`` blocks stop their servers.
+def leaving_on_signals() -> Iterator[None]:
+    """Let the first SIGINT, SIGTERM or SIGHUP end this process by way of its `with` blocks, which stop their servers.
 
-    Python does this for SIGINT by itself (``KeyboardInterrupt``). Call it in the main thread.
+    Nothing disturbs it while it clears up. SIGINT is a `KeyboardInterrupt`, the others are `SystemExit`. For the main
+    thread.
     """
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
     def leave(number: int, frame: FrameType | None) -> None:
-        raise SystemExit(128 + number)
+        for one in numbers:
+            signal.signal(one, signal.SIG_IGN)
+        raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)
 
-    numbers = numbers or (signal.SIGTERM, signal.SIGHUP)
     before = {number: signal.signal(number, leave) for number in numbers}
     try:
         yield

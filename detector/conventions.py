@@ -5,13 +5,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
 from detector.catalogue.durations import format_duration
+from detector.prometheus_syntax import escaped_label
 
 JOB = "detector"
 """The `job` of every group the worker pushes."""
@@ -32,15 +32,11 @@ FROM_FORECAST = "forecast"
 """The value of `source` on every curve: Prometheus asks `detector serve` only for selectors that have it."""
 CURVE_LABELS = frozenset({FOR, QUANTILE, SOURCE, ISSUED})
 """The labels of a curve; a source label of that name is drawn as `exported_…`, every other under its own name."""
-ESCAPED = "U__"
-"""How a name begins that stands for one with other characters."""
 
 STATES = ("ok", "insufficient_history", "no_data", "stale", "not_skilful", "error")
 """The values of the label `state`; for each series exactly one of them is 1."""
 
 MetricType = Literal["gauge", "counter", "histogram"]
-METRIC_NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
-LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 
 
 @dataclass(frozen=True)
@@ -255,38 +251,6 @@ SERVED = (SERVE_REQUESTS, SERVE_SECONDS, SERVE_SERIES, SERVE_SLOT, SERVE_STORE, 
 METRICS: Mapping[str, Metric] = {metric.name: metric for metric in (*PUSHED, *OWN, FORECAST_CURVE, *SERVED)}
 
 
-def escaped_label(name: str) -> str:
-    """A label name in the letters, digits and underscores that every Prometheus and Pushgateway takes.
-
-    Others get `U__` in front, each `_` doubled and each other character as `_<hex>_`: Prometheus' own escaping of UTF-8
-    names. A name that looks escaped, or is reserved (`__…`), is escaped as well, so that two names never meet.
-
-    >>> [escaped_label(name) for name in ("instance", "my.label", "3d", "größe", "U__x")]
-    ['instance', 'U__my_2e_label', 'U___33_d', 'U__gr_f6__df_e', 'U__U____x']
-    """
-    if LABEL_NAME.fullmatch(name) and not name.startswith((ESCAPED, "__")):
-        return name
-    return ESCAPED + "".join(_escaped_letter(letter, place) for place, letter in enumerate(name))
-
-
-def _escaped_letter(letter: str, place: int) -> str:
-    if letter == "_":
-        return "__"
-    plain = letter.isascii() and (letter.isalpha() or (letter.isdigit() and place > 0))
-    return letter if plain else f"_{ord(letter):x}_"
-
-
-def unescaped_label(name: str) -> str:
-    """Undo `escaped_label`."""
-    if not name.startswith(ESCAPED):
-        return name
-    text = name.removeprefix(ESCAPED)
-    return _ESCAPED_LETTER.sub(lambda match: chr(int(match[1], 16)) if match[1] else "_", text)
-
-
-_ESCAPED_LETTER = re.compile(r"_([0-9a-f]*)_")
-
-
 @lru_cache(maxsize=4096)
 def exported_label(name: str) -> str:
     """The name under which a source label is published.
@@ -297,10 +261,14 @@ def exported_label(name: str) -> str:
     >>> [exported_label(name) for name in ("instance", "job", "exported_job", "k8s.pod")]
     ['instance', 'exported_job', 'exported_exported_job', 'U__k8s_2e_pod']
     """
+    return _renamed(name, RESERVED_LABELS)
+
+
+def _renamed(name: str, taken: frozenset[str]) -> str:
     bare = name
     while bare.startswith(EXPORTED):
         bare = bare.removeprefix(EXPORTED)
-    return EXPORTED + name if bare in RESERVED_LABELS else escaped_label(name)
+    return EXPORTED + name if bare in taken else escaped_label(name)
 
 
 def curve_labels(labels: Mapping[str, str]) -> dict[str, str]:
@@ -309,20 +277,7 @@ def curve_labels(labels: Mapping[str, str]) -> dict[str, str]:
     >>> curve_labels({"__name__": "up", "job": "node", "source": "nyse", "k8s.pod": "a"})
     {'job': 'node', 'exported_source': 'nyse', 'U__k8s_2e_pod': 'a'}
     """
-    drawn = {}
-    for name, value in labels.items():
-        if value and name != "__name__":
-            bare = name
-            while bare.startswith(EXPORTED):
-                bare = bare.removeprefix(EXPORTED)
-            drawn[EXPORTED + name if bare in CURVE_LABELS else escaped_label(name)] = value
-    return drawn
-
-
-def source_label(name: str) -> str:
-    """The source's name of a published label: undoes `exported_label`."""
-    shorter = name.removeprefix(EXPORTED)
-    return shorter if name.startswith(EXPORTED) and exported_label(shorter) == name else unescaped_label(name)
+    return {_renamed(name, CURVE_LABELS): value for name, value in labels.items() if value and name != "__name__"}
 
 
 def published_labels(labels: Mapping[str, str]) -> dict[str, str]:
@@ -350,31 +305,3 @@ def quantile_label(quantile: float) -> str:
     ['0.05', '0.5', '0.975']
     """
     return f"{quantile:g}"
-
-
-def escape_label_value(value: str) -> str:
-    r"""A label value as it stands between the quotes of a sample or of a PromQL matcher.
-
-    >>> print(escape_label_value('a "b" \\ c'))
-    a \"b\" \\ c
-    """
-    if "\\" in value or '"' in value or "\n" in value:
-        return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-    return value
-
-
-_ESCAPED = re.compile(r"\\(.)", re.DOTALL)
-
-
-def unescape_label_value(text: str) -> str:
-    """Undo `escape_label_value`."""
-    return _ESCAPED.sub(lambda match: "\n" if match[1] == "n" else match[1], text)
-
-
-def matcher(name: str, value: str) -> str:
-    r"""An equality matcher for a PromQL selector, with the value escaped.
-
-    >>> print(matcher("path", 'C:\\"x"'))
-    path="C:\\\"x\""
-    """
-    return f'{name}="{escape_label_value(value)}"'

@@ -94,6 +94,11 @@ class CycleResult:
         return group_of(self.query.name, self.shard)
 
     @property
+    def about(self) -> dict[str, str | int]:
+        """Fields of a log line about this cycle."""
+        return {"metric_type": self.query.name, "shard": self.shard, "slot": self.slot}
+
+    @property
     def failure(self) -> DetectorError | None:
         """The first thing that went wrong, or None."""
         return self.error or self.push_error or self.state_error

@@ -32,8 +32,7 @@ def parts_table(forecast: FrameForecast, row: int) -> pd.DataFrame:
 
     found = forecast.explanation
     cells = [forecast.paths.at(seconds) for seconds in forecast.horizons]
-    newest = forecast.frame.values[row][np.isfinite(forecast.frame.values[row])][-1:]
-    now = float(newest[0]) if newest.size else np.nan
+    now = float(forecast.frame.now[row])
     level = float(found.level[row])
     parts: dict[str, list[float]] = {"level": [level] * (1 + len(cells))}
     for s, season in enumerate(found.seasons[row]):

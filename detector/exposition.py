@@ -9,12 +9,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
 from itertools import pairwise
 from typing import NamedTuple
 
-from detector.conventions import LABEL_NAME, METRIC_NAME, Metric, MetricType, escape_label_value
+from detector.conventions import Metric, MetricType
 from detector.errors import SinkError
+from detector.prometheus_syntax import METRIC_NAME, escape_label_value, is_label_name
 
 
 class Sample(NamedTuple):
@@ -98,14 +98,9 @@ def _render_family(family: Family) -> str:
 def _render_labels(labels: Mapping[str, str], metric: str) -> str:
     pairs = []
     for name in sorted(labels):
-        if not _is_label_name(name):
+        if not is_label_name(name):
             raise SinkError(f"{name!r} is no label name (metric {metric!r})")
         value = labels[name]
         if value:
             pairs.append(f'{name}="{escape_label_value(value)}"')
     return "{" + ",".join(pairs) + "}" if pairs else ""
-
-
-@lru_cache(maxsize=4096)
-def _is_label_name(name: str) -> bool:
-    return LABEL_NAME.fullmatch(name) is not None and not name.startswith("__")

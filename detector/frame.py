@@ -5,7 +5,7 @@ Axes: n series, T time. Column `i` stands for unix second `start + i * step`; Na
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -93,6 +93,24 @@ class SeriesFrame:
         """Unix seconds of every column, int64 [T]."""
         return self.start + self.step * np.arange(self.T, dtype=np.int64)
 
+    @property
+    def label_names(self) -> list[str]:
+        """The name of every label that a series has, sorted."""
+        return sorted({name for labels in self.labels for name in labels})
+
+    @property
+    def newest(self) -> NDArray[np.int64]:
+        """Unix seconds of the newest point of each series, int64 [n]; `start - step` where it has none."""
+        return self.start + _newest_columns(self.values) * self.step
+
+    @property
+    def now(self) -> NDArray[np.float64]:
+        """The newest value of each series, [n]; NaN where it has none."""
+        if not self.T:
+            return np.full(self.n, np.nan)
+        columns = _newest_columns(self.values)
+        return np.where(columns < 0, np.nan, self.values[np.arange(self.n), columns])
+
     def tail(self, columns: int) -> SeriesFrame:
         """The last `columns` columns (a view); all of them where there are fewer."""
         first = max(0, self.T - max(0, columns))
@@ -126,12 +144,7 @@ class SeriesFrame:
 
         index = pd.to_datetime(self.times, unit="s", utc=True)
         index.name = "time"
-        names = sorted({name for labels in self.labels for name in labels})
-        if names:
-            rows = [tuple(labels.get(name, "") for name in names) for labels in self.labels]
-            columns: pd.Index[Any] = pd.MultiIndex.from_tuples(rows, names=names)
-        else:
-            columns = pd.RangeIndex(self.n)
+        columns = series_index(self.labels, self.label_names)
         return pd.DataFrame(self.values.T.copy(), index=index, columns=columns)
 
     @classmethod
@@ -143,6 +156,15 @@ class SeriesFrame:
         Raises ValueError for an index that is not time or does not fit a grid.
         """
         return _from_pandas(data, step)
+
+
+def _newest_columns(values: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Index of the newest point of each series, [n], in `values` [n, T]; -1 where there is none."""
+    there = np.isfinite(values)
+    if not there.size:
+        return np.full(len(values), -1, np.int64)
+    last = values.shape[1] - 1 - np.argmax(there[:, ::-1], axis=1)
+    return np.where(there.any(axis=1), last, -1).astype(np.int64)
 
 
 def merge_frames(frames: list[SeriesFrame]) -> SeriesFrame:
@@ -170,6 +192,18 @@ def merge_frames(frames: list[SeriesFrame]) -> SeriesFrame:
             block = values[index, first : first + frame.T]
             values[index, first : first + frame.T] = np.where(np.isnan(frame.values), block, frame.values)
     return SeriesFrame(values, tuple(dict(key) for key in keys), start, step)
+
+
+def series_index(labels: Sequence[Labels], names: list[str]) -> pd.Index[Any]:
+    """Series as a pandas index: a level for each label name, also where there are no series, "" for no such label.
+
+    Plain numbers where there are no names.
+    """
+    import pandas as pd
+
+    if not names:
+        return pd.RangeIndex(len(labels))
+    return pd.MultiIndex.from_arrays([[one.get(name, "") for one in labels] for name in names], names=names)
 
 
 def _from_pandas(data: pd.DataFrame | pd.Series[Any], step: int | None) -> SeriesFrame:

@@ -10,7 +10,7 @@ import contextlib
 import hashlib
 import logging
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Protocol
@@ -22,6 +22,7 @@ from detector.errors import StateError
 from detector.frame import SeriesFrame
 from detector.grid import Grid
 from detector.store import Store, pack, unpack
+from detector.stretches import stretches
 
 if TYPE_CHECKING:
     from detector.catalogue.schema import Query
@@ -106,7 +107,7 @@ class History:
         known = np.flatnonzero(covered)
         if known.size and known[-1] < columns - 1:
             covered[max(0, known[-1] + 1 - REFETCHED_COLUMNS) : known[-1] + 1] = False
-        missing = list(_runs(~covered))
+        missing = stretches(~covered)
         for begin, until in missing:
             grid.write(self._fetch(past, first + begin, first + until - 1))
         if missing:
@@ -205,13 +206,6 @@ def _unpack_chunk(data: bytes, step: int) -> SeriesFrame:
         return SeriesFrame(arrays["values"], labels, int(header["first"]) * step, step)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise StateError(f"not a day of history: {error!r}") from error
-
-
-def _runs(mask: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> Iterator[tuple[int, int]]:
-    """Begin and end (exclusive) of every run of True."""
-    edges = np.flatnonzero(np.diff(np.concatenate(([False], mask, [False])).astype(np.int8)))
-    for begin, end in edges.reshape(-1, 2):
-        yield int(begin), int(end)
 
 
 def _day_of(column: int, step: int) -> int:

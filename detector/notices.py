@@ -31,7 +31,7 @@ def tell(result: CycleResult) -> None:
         return
     chance = None if result.probability is None else alert_chance(result.query, result.probability)
     for row, labels in enumerate(frame.labels):
-        known: dict[str, Value] = {**_about(result), "series": series_key(labels)}
+        known: dict[str, Value] = {**result.about, "series": series_key(labels)}
         known |= _finite(value=result.now[row])
         if row in result.onsets and result.scores is not None:
             score = float(result.scores[row])
@@ -64,11 +64,7 @@ def _tell_quality(result: CycleResult) -> None:
         figures = _finite(coverage=_mean(result.quality.coverage[shown, h]), mase=_mean(result.quality.mase[shown, h]))
         if figures:
             what = {"stream": ACCURACY, "event": "forecast_quality", "horizon_seconds": seconds}
-            log.info("quality of the forecasts %d s ahead", seconds, extra={**_about(result), **what, **figures})
-
-
-def _about(result: CycleResult) -> dict[str, Value]:
-    return {"metric_type": result.query.name, "shard": result.shard, "slot": result.slot}
+            log.info("quality of the forecasts %d s ahead", seconds, extra={**result.about, **what, **figures})
 
 
 def _measures_accuracy(query: Query) -> bool:

@@ -1,4 +1,4 @@
-"""A forecast of a watched frame, as tables: quantiles, breaches, anomalies.
+"""A forecast of a watched frame, as tables: quantiles and breaches.
 
 n series, K paths, H cells. Everything is read off the same paths, so the tables never contradict each other.
 """
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from detector.catalogue.durations import format_duration
 from detector.errors import ConfigError, DetectorError, Problem
-from detector.frame import Labels, SeriesFrame
+from detector.frame import series_index
 from detector.verdict import STALE_STEPS, DataState
 from detector.watched import Series, Subject, WatchedFrame
 
@@ -27,9 +27,6 @@ if TYPE_CHECKING:
     from models.explain import Explanation
 
 TIME_QUANTILES = (0.1, 0.5, 0.9)
-ANOMALOUS = 1.0
-SAME_ANOMALY = 6
-"""Points that may lie between two anomalous ones of the same stretch."""
 _NO_THRESHOLD = (
     "there is no threshold: give breach(threshold=…, above=True or False), forecast(objective={'below': …}), "
     "or fetch a query of the catalogue that has an objective"
@@ -83,7 +80,7 @@ class FrameForecast:
             raise ConfigError(str(error)) from error
         index = pd.to_datetime(np.asarray(self.paths.times, np.int64), unit="s", utc=True)
         index.name = "time"
-        names = _label_names(self.frame.labels)
+        names = self.frame.label_names
         rows = [
             (*(labels.get(name, "") for name in names), float(quantile))
             for labels in self.frame.labels
@@ -139,7 +136,7 @@ class FrameForecast:
             table[f"probability_{format_duration(horizon)}"] = probability[:, column]
         for column, quantile in enumerate(TIME_QUANTILES):
             table[f"time_to_breach_p{quantile * 100:.0f}"] = _timedelta(time_to[:, column])
-        return pd.DataFrame(table, index=_index(self.frame.labels, _label_names(self.frame.labels)))
+        return pd.DataFrame(table, index=series_index(self.frame.labels, self.frame.label_names))
 
     @cached_property
     def order(self) -> list[int]:
@@ -249,73 +246,6 @@ def check_threshold(subject: Subject) -> None:
     want = f"a value within [{'-inf' if low is None else f'{low:g}'}, {'inf' if high is None else f'{high:g}'}]"
     hint = f" (the unit is {subject.unit})" if subject.unit else ""
     raise ConfigError(Problem("", query=subject.name, key="threshold", expected=want + hint, got=f"{level:g}"))
-
-
-def score_frame(frame: WatchedFrame, last: int) -> SeriesFrame:
-    """Anomaly scores of the columns within the last seconds, learned from those before; 1 is the threshold."""
-    from models import Forecaster
-
-    columns = min(max(1, last // frame.step), frame.T // 2)
-    if columns < 1:
-        raise DetectorError(f"too little history to find anomalies in: {frame.T} points")
-    engine = Forecaster(step=frame.step, horizon=frame.step)
-    engine.fit(frame.values[:, :-columns], frame.start)
-    engine.update(frame.values[:, -columns:])
-    scores = engine.scores(columns, frame.subject.direction)
-    return SeriesFrame(scores, frame.labels, frame.end - (columns - 1) * frame.step, frame.step)
-
-
-def anomaly_table(frame: WatchedFrame, last: int) -> pd.DataFrame:
-    """One row for each stretch of anomalous points, the highest score first."""
-    import pandas as pd
-
-    scores = score_frame(frame, last)
-    values = frame.tail(scores.T).values
-    found = [
-        (row, first, end)
-        for row in range(frame.n)
-        for first, end in stretches(scores.values[row] >= ANOMALOUS, SAME_ANOMALY)
-    ]
-    table = pd.DataFrame(
-        {
-            "start": pd.to_datetime([int(scores.times[first]) for _, first, _ in found], unit="s", utc=True),
-            "end": pd.to_datetime([int(scores.times[end - 1]) for _, _, end in found], unit="s", utc=True),
-            "points": [int((scores.values[row, first:end] >= ANOMALOUS).sum()) for row, first, end in found],
-            "score": [float(np.nanmax(scores.values[row, first:end])) for row, first, end in found],
-            "value": [float(values[row, first]) for row, first, _ in found],
-        }
-    )
-    table.index = _index([frame.labels[row] for row, _, _ in found], _label_names(frame.labels))
-    return table.sort_values("score", ascending=False)
-
-
-def stretches(flags: NDArray[np.bool_], gap: int = 0) -> list[tuple[int, int]]:
-    """[first, end) of every run of true flags; runs with at most `gap` others between them are one.
-
-    >>> stretches(np.array([True, False, True, True, False, False])), stretches(np.array([True, False, True]), gap=1)
-    ([(0, 1), (2, 4)], [(0, 3)])
-    """
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], flags, [False]]).astype(np.int8)))
-    found: list[tuple[int, int]] = []
-    for first, end in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True):
-        if found and first - found[-1][1] <= gap:
-            found[-1] = found[-1][0], end
-        else:
-            found.append((first, end))
-    return found
-
-
-def _label_names(labels: Sequence[Labels]) -> list[str]:
-    return sorted({name for one in labels for name in one})
-
-
-def _index(labels: Sequence[Labels], names: list[str]) -> pd.Index[Any]:
-    """A level for each label name, also where there are no rows; plain numbers where there are no names."""
-    import pandas as pd
-
-    if not names:
-        return pd.RangeIndex(len(labels))
-    return pd.MultiIndex.from_arrays([[one.get(name, "") for one in labels] for name in names], names=names)
 
 
 def _timedelta(seconds: NDArray[np.float64]) -> NDArray[np.timedelta64]:

@@ -9,10 +9,9 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 
 import numpy as np
-from numpy.typing import NDArray
 
 from detector import conventions as names
 from detector.catalogue import Catalogue, Query
@@ -34,13 +33,14 @@ from detector.groups import Groups
 from detector.interfaces import ForecasterLike, HistoryLike, Source
 from detector.notices import tell
 from detector.outcomes import Outcomes
+from detector.registers import Registers
 from detector.remarks import RangeWatch
 from detector.scorekeeper import Scorekeeper, Standing
 from detector.showing import show
 from detector.sink import Sink
 from detector.store import Store
 from detector.telemetry import Telemetry
-from detector.verdict import DataState, Policy, Register, data_states, decide, newest_columns, series_key
+from detector.verdict import DataState, Register, data_states, policy_of
 
 log = logging.getLogger(__name__)
 
@@ -91,7 +91,7 @@ class Worker:
         self._fittings = Fittings(catalogue.settings.refit, forecaster, store, restore)
         self._scores = Scorekeeper(store)
         self._groups = Groups(store, catalogue)
-        self._registers: dict[str, bytes] = {}
+        self._registers = Registers(store)
         self._ranges = RangeWatch()
 
     def run_slot(self, slot: int, queries: Sequence[str] | None = None) -> list[CycleResult]:
@@ -113,8 +113,8 @@ class Worker:
         """Compute and publish one query at one slot. Never raises for what can be said in the result."""
         query = self.catalogue.query(name)
         result = CycleResult(query, slot, shard)
-        register = self._load(query, shard, result)
-        if _is_past(register, query, slot):
+        register = self._registers.load(query, shard, slot)
+        if register.is_past(slot, query.every):
             result.superseded = True
             return result
         register = register.as_of(slot, query.every, policy_of(query))
@@ -128,8 +128,8 @@ class Worker:
         except Exception as error:
             result.error = self._explain(result, error)
             result.body = render_samples(failure_samples(result, register))
-        with self._alone(query, shard):
-            result.superseded = self._is_overtaken(query, shard, slot)
+        with self._registers.alone(query, shard, slot) as overtaken:
+            result.superseded = overtaken
             if decided is not None and not result.superseded:
                 self._save(*decided, result)
             self.publish(result)
@@ -157,9 +157,9 @@ class Worker:
                 result.push_error = error
         if result.push_error is None:
             if before is not None:
-                log.info("pushed after all", extra=_fields(result))
+                log.info("pushed after all", extra=result.about)
         elif str(result.push_error) != str(before):
-            log.error(str(result.push_error), extra={**_fields(result), "error": error_kind(result.push_error)})
+            log.error(str(result.push_error), extra={**result.about, "error": error_kind(result.push_error)})
         self.telemetry.pushed(result.query.name, ok=result.push_error is None)
 
     def flush(self) -> None:
@@ -193,8 +193,7 @@ class Worker:
         with _timed(result, "score"):
             standing = self._scores.standing(query, result.shard, frame, column_of(query, slot))
         result.quality = standing.quality
-        keys = [series_key(labels) for labels in frame.labels]
-        result.fired = frozenset(row for row, key in enumerate(keys) if register.of(key).firing)
+        result.fired = frozenset(row for row, key in enumerate(standing.series) if register.of(key).firing)
         before = register.slot
         with _timed(result, "forecast"):
             for at in slots_to_decide(query, register.slot, slot)[:-1]:
@@ -202,8 +201,10 @@ class Worker:
             self._forecast(result, frame, standing, before)
         quiet = np.zeros(len(result.states))
         chance = quiet if result.probability is None else alert_chance(query, result.probability)
-        register = _decided(query, frame, register, slot, result.states, chance)
-        result.decisions = [register.of(key) for key in keys]
+        register = register.after(
+            slot, policy_of(query), standing.series, newest=frame.newest, probability=chance, data=result.states
+        )
+        result.decisions = [register.of(key) for key in standing.series]
         return register, standing
 
     def _frame(self, query: Query, shard: str, slot: int) -> SeriesFrame:
@@ -215,14 +216,14 @@ class Worker:
         if frame.n > cap:
             raise TooManySeries(expected=cap, got=frame.n, expr=query.expr)
         frame = self._outcomes.of(query, shard, column_of(query, slot), frame)
-        newest = frame.start + newest_columns(frame.values) * frame.step
+        newest = frame.newest
         there = newest > column_of(query, slot) - max(GONE_SECONDS, 12 * frame.step)
         there &= newest >= frame.start
         return frame if there.all() else frame.select(there)
 
     def _forecast(self, result: CycleResult, frame: SeriesFrame, standing: Standing, before: int) -> None:
         query = result.query
-        result.now = _newest_values(frame)
+        result.now = frame.now
         if not frame.n:
             return
         forecaster = self._fittings.at(query, result.shard, frame, column_of(query, result.slot))
@@ -253,10 +254,12 @@ class Worker:
         states = _states(query, then, slot, forecaster, standing)
         breach = forecaster.forecast().breach(query.threshold, query.breach_above, query.breach.run)
         chance = alert_chance(query, breach.probability_within(list(query.horizons)))
-        return _decided(query, then, register, slot, states, chance)
+        return register.after(
+            slot, policy_of(query), standing.series, newest=then.newest, probability=chance, data=states
+        )
 
     def _explain(self, result: CycleResult, error: Exception) -> DetectorError:
-        fields = {**_fields(result), "error": error_kind(error)}
+        fields = {**result.about, "error": error_kind(error)}
         if isinstance(error, DetectorError):
             log.error(str(error), extra=fields)
             return error
@@ -264,103 +267,20 @@ class Worker:
         log.exception("the engine failed on this query", extra=fields)
         return EngineError(f"query {result.query.name!r}: the engine failed: {type(error).__name__}: {error}")
 
-    def _load(self, query: Query, shard: str, result: CycleResult) -> Register:
-        key = register_key(query.name, shard)
-        try:
-            data = self._store.load(key)
-            return Register.from_bytes(data) if data is not None else Register()
-        except (StateError, ValueError) as error:
-            log.warning("alert states are lost, starting again from the data: %s", error, extra=_fields(result))
-            kept = self._registers.get(key)
-            return Register.from_bytes(kept) if kept is not None else Register()
-
-    @contextmanager
-    def _alone(self, query: Query, shard: str) -> Iterator[None]:
-        """Keep other workers of the same store from publishing the same query and shard meanwhile."""
-        with ExitStack() as stack:
-            try:
-                stack.enter_context(self._store.exclusive(f"publish/{query.name}/{shard}"))
-            except StateError as error:
-                log.debug("published without a lock: %s", error, extra={"metric_type": query.name, "shard": shard})
-            yield
-
-    def _is_overtaken(self, query: Query, shard: str, slot: int) -> bool:
-        """Whether another worker has published a later slot while this one was computed."""
-        try:
-            data = self._store.load(register_key(query.name, shard))
-            return data is not None and _is_past(Register.from_bytes(data), query, slot)
-        except (StateError, ValueError):  # told when it was loaded
-            return False
-
     def _save(self, register: Register, standing: Standing, result: CycleResult) -> None:
         query, shard, at = result.query, result.shard, column_of(result.query, result.slot)
-        key, data = register_key(query.name, shard), register.to_bytes()
-        self._registers[key] = data
         with _kept_in_memory(result, "alert states"):
-            self._store.save(key, data)
+            self._registers.save(query, shard, register)
         with _kept_in_memory(result, "scores"):
             self._scores.remember(query, shard, at, standing, result.published)
-
-
-def policy_of(query: Query) -> Policy | None:
-    """When the query's alert fires and clears; None without an alert."""
-    alert = query.alert
-    return Policy(alert.probability, alert.clear, alert.hold) if alert else None
-
-
-def register_key(query: str, shard: str) -> str:
-    """Where the alerts of one query and shard are kept in the store."""
-    return f"alerts/{query}/{shard}"
-
-
-def _is_past(register: Register, query: Query, slot: int) -> bool:
-    """Whether a later slot was decided; one so far ahead that the clock was set back does not count."""
-    return register.slot > slot and register.as_of(slot, query.every).slot >= 0
-
-
-def _decided(
-    query: Query,
-    frame: SeriesFrame,
-    register: Register,
-    slot: int,
-    states: Sequence[DataState],
-    chance: NDArray[np.float64],
-) -> Register:
-    """The register after ``slot``; a query without an alert has entries that stay quiet."""
-    policy = policy_of(query) or Policy(probability=np.inf, clear=np.inf, hold=1)
-    newest = frame.start + newest_columns(frame.values) * frame.step
-    alerts = {}
-    for row, labels in enumerate(frame.labels):
-        key = series_key(labels)
-        alerts[key] = decide(
-            register.of(key),
-            policy,
-            slot=slot,
-            newest=int(newest[row]),
-            probability=float(chance[row]),
-            data=states[row],
-        )
-    return Register(max(slot, register.slot), alerts)
 
 
 def _states(
     query: Query, frame: SeriesFrame, slot: int, forecaster: ForecasterLike, standing: Standing
 ) -> list[DataState]:
-    newest = newest_columns(frame.values)
-    ages = np.where(newest < 0, np.inf, (column_of(query, slot) - frame.start) // frame.step - newest)
+    newest = frame.newest
+    ages = np.where(newest < frame.start, np.inf, (column_of(query, slot) - newest) // frame.step)
     return data_states(ages, forecaster.state, standing.lost)
-
-
-def _newest_values(frame: SeriesFrame) -> NDArray[np.float64]:
-    newest = newest_columns(frame.values)
-    if not frame.T:
-        return np.full(frame.n, np.nan)
-    return np.where(newest < 0, np.nan, frame.values[np.arange(frame.n), newest])
-
-
-def _fields(result: CycleResult) -> dict[str, str | int]:
-    """Fields of a log line about this cycle."""
-    return {"metric_type": result.query.name, "shard": result.shard, "slot": result.slot}
 
 
 @contextmanager
@@ -369,7 +289,7 @@ def _kept_in_memory(result: CycleResult, what: str) -> Iterator[None]:
         yield
     except StateError as error:
         result.state_error = error
-        log.error("%s are kept in memory only: %s", what, error, extra=_fields(result))
+        log.error("%s are kept in memory only: %s", what, error, extra=result.about)
 
 
 @contextmanager

@@ -32,7 +32,7 @@ class RangeWatch:
         said = outside_range(result)
         if said is not None and result.query.name not in self._told:
             self._told.add(result.query.name)
-            log.warning(said, extra={"metric_type": result.query.name, "shard": result.shard, "slot": result.slot})
+            log.warning(said, extra=result.about)
 
 
 def outside_range(result: CycleResult) -> str | None:

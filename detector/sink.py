@@ -14,9 +14,10 @@ from urllib.parse import quote
 
 import orjson
 
-from detector.conventions import JOB, LABEL_NAME
+from detector.conventions import JOB
 from detector.errors import SinkError, SinkRejected, SinkUnavailable
 from detector.http import Answer, Failures, HttpClient
+from detector.prometheus_syntax import LABEL_NAME
 
 if TYPE_CHECKING:
     from detector.catalogue.schema import Endpoint

@@ -8,13 +8,16 @@ and clears at once under ``clear``. Between the two levels it stays as it is, so
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from detector.catalogue import Query
 
 STALE_STEPS = 5
 """A series without a new point for more steps than this is stale."""
@@ -43,6 +46,16 @@ class Policy:
     probability: float
     clear: float
     hold: int
+
+
+QUIET = Policy(probability=np.inf, clear=np.inf, hold=1)
+"""Never fires."""
+
+
+def policy_of(query: Query) -> Policy | None:
+    """When the query's alert fires and clears; None without an alert."""
+    alert = query.alert
+    return Policy(alert.probability, alert.clear, alert.hold) if alert else None
 
 
 @dataclass(frozen=True)
@@ -116,19 +129,6 @@ def data_states(
     return states
 
 
-def newest_columns(values: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Index of the newest point of each series ``[n]`` in ``values [n, T]``; -1 where there is none.
-
-    >>> newest_columns(np.array([[1.0, np.nan], [np.nan, np.nan]])).tolist()
-    [0, -1]
-    """
-    there = np.isfinite(values)
-    if not there.size:
-        return np.full(len(values), -1, np.int64)
-    last = values.shape[1] - 1 - np.argmax(there[:, ::-1], axis=1)
-    return np.where(there.any(axis=1), last, -1).astype(np.int64)
-
-
 def series_key(labels: Mapping[str, str]) -> str:
     """One text for one set of labels, whatever their order.
 
@@ -161,6 +161,30 @@ class Register:
         if policy is not None and slot - self.slot > policy.hold * unit:
             return replace(self, alerts={key: replace(one, streak=0) for key, one in self.alerts.items()})
         return self
+
+    def is_past(self, slot: int, unit: int) -> bool:
+        """Whether a later slot was decided; one so far ahead that the clock was set back does not count."""
+        return self.slot > slot and self.as_of(slot, unit).slot >= 0
+
+    def after(
+        self,
+        slot: int,
+        policy: Policy | None,
+        series: Sequence[str],
+        *,
+        newest: NDArray[np.int64],
+        probability: NDArray[np.float64],
+        data: Sequence[DataState],
+    ) -> Register:
+        """Return the register after ``slot``: :func:`decide` for each of the n ``series``; all others are dropped.
+
+        ``newest``, ``probability`` and ``data`` are ``[n]``. Without a policy the entries stay quiet.
+        """
+        alerts = {
+            key: decide(self.of(key), policy or QUIET, slot=slot, newest=int(at), probability=float(chance), data=state)
+            for key, at, chance, state in zip(series, newest, probability, data, strict=True)
+        }
+        return Register(max(slot, self.slot), alerts)
 
     def to_bytes(self) -> bytes:
         """JSON, the same bytes for the same register."""

@@ -134,14 +134,6 @@ class WatchedFrame(SeriesFrame):
             )
         return rows[0]
 
-    @property
-    def now(self) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-        """The newest value of each series, [n]; NaN where it has none."""
-        there = np.isfinite(self.values)
-        newest = self.T - 1 - there[:, ::-1].argmax(axis=1) if self.T else np.zeros(self.n, int)
-        values = self.values[np.arange(self.n), newest] if self.T else np.full(self.n, np.nan)
-        return np.where(np.isfinite(values), values, np.nan)
-
     def forecast(
         self, horizon: Duration = "24h", *, bounds: Bounds | None = None,
         objective: Mapping[str, float] | None = None, seed: int = 0, members: Sequence[str] | None = None,
@@ -177,7 +169,7 @@ class WatchedFrame(SeriesFrame):
 
         Learned from the points before `last`, which should be several times as many.
         """
-        from detector.outlook import score_frame
+        from detector.anomalies import score_frame
 
         return score_frame(self, seconds_of(last, "last")).to_pandas()
 
@@ -188,7 +180,7 @@ class WatchedFrame(SeriesFrame):
         score so), `score` (the highest) and `value` (the series' value at the start). A value that comes back to
         normal is a surprise too, so that a spike lasts until the series has settled.
         """
-        from detector.outlook import anomaly_table
+        from detector.anomalies import anomaly_table
 
         return anomaly_table(self, seconds_of(last, "last"))
 

@@ -13,17 +13,10 @@ from typing import Any
 
 import pytest
 
-from detector.servers import (
-    Alertmanager,
-    NodeExporter,
-    Prometheus,
-    Pushgateway,
-    Redis,
-    alertmanager_config,
-    wait_until,
-)
+from detector.servers import Alertmanager, NodeExporter, Prometheus, Pushgateway, Redis, alertmanager_config
 from detector.simulate import Platform, Scenario
 from detector.simulate.backfill import backfill
+from tests.waiting import wait_until
 
 PAST_QUERIES = ("ml_ensemble_accuracy", "ml_model_performance", "node_disk_usage", "ml_cpu_usage")
 

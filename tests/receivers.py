@@ -19,7 +19,7 @@ from aiosmtpd.controller import Controller
 
 from detector.catalogue import Catalogue, parse_catalogue
 from detector.catalogue.load import built_in_text
-from detector.child import free_port
+from detector.loopback import free_port
 
 
 @dataclass(frozen=True)

@@ -50,7 +50,7 @@ def served(of: Catalogue | None = None, store: Store | None = None) -> Iterator[
 
 
 def wait_for(url: str) -> None:
-    from detector.servers import wait_until
+    from tests.waiting import wait_until
 
     def answers() -> bool:
         with contextlib.suppress(requests.ConnectionError):

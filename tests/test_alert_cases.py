@@ -22,21 +22,16 @@ from prometheus_client.parser import text_string_to_metric_families
 from detector import conventions as names
 from detector.catalogue import Catalogue, load_catalogue
 from detector.exposition import Family, render
+from detector.loopback import free_port
+from detector.programs import find_program
+from detector.prometheus_syntax import matcher
 from detector.render.rules import render_rules
-from detector.servers import (
-    Alertmanager,
-    Prometheus,
-    Pushgateway,
-    alertmanager_config,
-    find_program,
-    free_port,
-    prometheus_config,
-    wait_until,
-)
+from detector.servers import Alertmanager, Prometheus, Pushgateway, alertmanager_config, prometheus_config
 from detector.simulate import Platform, Scenario
 from detector.simulate.fleet import SERVICES
 from detector.simulate.scraping import scrape_configs
 from detector.simulate.server import SimulatorServer
+from tests.waiting import wait_until
 
 START = 1_789_344_000 + 2 * 86_400 + 3 * 3600  # a Wednesday, 12:00 in Tokyo
 MINUTES = 40
@@ -68,7 +63,7 @@ def read(text: str, series: Series, shift: float = 0.0) -> None:
     """Add one scrape to the series; unix times are moved by the shift."""
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
-            labels = ",".join(names.matcher(name, value) for name, value in sample.labels.items() if value)
+            labels = ",".join(matcher(name, value) for name, value in sample.labels.items() if value)
             is_time = sample.name.endswith(("timestamp_seconds", "push_time_seconds", "push_failure_time_seconds"))
             value = sample.value - shift if is_time and sample.value else sample.value
             series[f"{sample.name}{{{labels}}}"].append(value)

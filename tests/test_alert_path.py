@@ -18,11 +18,12 @@ import pytest
 import requests
 
 from detector.catalogue import parse_catalogue
-from detector.child import free_port
+from detector.loopback import free_port
 from detector.render.alertmanager import alertmanager_files
-from detector.servers import Alertmanager, wait_until
+from detector.servers import Alertmanager
 from tests.receivers import Inbox, catalogue_text_for, open_inbox
 from tests.serving import wait_for
+from tests.waiting import wait_until
 
 ROOT = Path(__file__).parents[1]
 SCALE = 60.0

@@ -15,8 +15,8 @@ from detector.api import MAX_POINTS, choose_step
 from detector.catalogue import Endpoint
 from detector.catalogue.durations import format_duration
 from detector.errors import ConfigError, DetectorError, QueryRejected, SourceUnavailable
+from detector.loopback import free_port
 from detector.outlook import FrameForecast
-from detector.servers import free_port
 from detector.watched import Subject, WatchedFrame
 from detector.wording import value_text
 

@@ -20,7 +20,8 @@ from detector.catalogue import load_catalogue
 from detector.frame import SeriesFrame
 from detector.history import History
 from detector.run import build_store
-from detector.servers import Prometheus, Pushgateway, Redis, prometheus_config, wait_until
+from detector.servers import Prometheus, Pushgateway, Redis, prometheus_config
+from tests.waiting import wait_until
 
 CATALOGUE = """
 settings:

@@ -9,8 +9,6 @@ from hypothesis import strategies as st
 from detector import conventions
 from detector.conventions import (
     EXPORTED,
-    LABEL_NAME,
-    METRIC_NAME,
     METRICS,
     RESERVED_LABELS,
     Metric,
@@ -18,8 +16,8 @@ from detector.conventions import (
     horizon_label,
     published_labels,
     quantile_label,
-    source_label,
 )
+from detector.prometheus_syntax import ESCAPED, LABEL_NAME, METRIC_NAME, is_label_name
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "published-metrics.md"
 
@@ -35,8 +33,19 @@ def test_renaming_never_lets_two_labels_meet_and_leaves_no_reserved_name(labels:
     published = published_labels(labels)
     assert len(published) == len(labels)
     assert not RESERVED_LABELS & set(published)
-    assert all(LABEL_NAME.fullmatch(name) and not name.startswith("__") for name in published)
+    assert all(is_label_name(name) for name in published)
     assert {source_label(name): value for name, value in published.items()} == labels
+
+
+def source_label(name: str) -> str:
+    """The source's name of a published label: undoes `exported_label`."""
+    shorter = name.removeprefix(EXPORTED)
+    if name.startswith(EXPORTED) and exported_label(shorter) == name:
+        return shorter
+    if not name.startswith(ESCAPED):
+        return name
+    letters = r"_([0-9a-f]*)_"
+    return re.sub(letters, lambda found: chr(int(found[1], 16)) if found[1] else "_", name.removeprefix(ESCAPED))
 
 
 @given(label_names, label_names)

@@ -18,11 +18,11 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from detector.catalogue import Catalogue, load_catalogue, parse_catalogue
 from detector.catalogue.durations import parse_duration
+from detector.programs import find_program
 from detector.render.grafana import boards, grafana_files
 from detector.render.grafana.describe import describe_dashboards
 from detector.render.grafana.selectors import narrowed
 from detector.render.grafana.words import UNITS
-from detector.servers import find_program
 
 ROOT = Path(__file__).parents[1]
 CATALOGUE = ROOT / "detector/catalogue/day_trade.yaml"

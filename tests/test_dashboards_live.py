@@ -18,15 +18,17 @@ from detector import conventions as names
 from detector.catalogue import Catalogue, load_catalogue
 from detector.catalogue.durations import parse_duration
 from detector.catalogue.schema import Objective
+from detector.loopback import free_port
 from detector.render.grafana import grafana_files
 from detector.render.remote_read import remote_read
 from detector.render.rules import render_rules
 from detector.run import build_store, build_worker, listening_on, with_servers
 from detector.serve.server import HttpServer
-from detector.servers import Prometheus, Pushgateway, free_port, prometheus_config, wait_until
+from detector.servers import Prometheus, Pushgateway, prometheus_config
 from detector.simulate import Platform, Scenario
 from detector.simulate.backfill import backfill
 from detector.simulate.server import SimulatorServer
+from tests.waiting import wait_until
 
 DAY = 86400
 SCORED = "ml_cpu_usage"

@@ -20,11 +20,12 @@ import yaml
 from detector.catalogue import Catalogue
 from detector.render.alertmanager import alertmanager_files, render_alertmanager
 from detector.render.rules import render_rules
-from detector.servers import Alertmanager, Prometheus, prometheus_config, wait_until
+from detector.servers import Alertmanager, Prometheus, prometheus_config
 from detector.simulate import Platform, Scenario
 from detector.simulate.scraping import scrape_configs
 from detector.simulate.server import SimulatorServer
 from tests.receivers import Inbox, catalogue_for, open_inbox
+from tests.waiting import wait_until
 
 MINUTE = 1.0
 """Seconds that stand for a minute."""

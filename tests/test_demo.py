@@ -26,8 +26,9 @@ from detector.demo.receiver import Message, Receiver, Told
 from detector.demo.scene import AGE_OF_LEAD, SEEN_SIGMAS, Scene, choose_scene, moved_sigmas
 from detector.demo.stage import alertmanager_of
 from detector.serve.server import HttpServer
-from detector.servers import Alertmanager, wait_until
+from detector.servers import Alertmanager
 from detector.store import MemoryStore
+from tests.waiting import wait_until
 
 ROOT = Path(__file__).parents[1]
 NOW = 1_795_489_980
@@ -313,8 +314,8 @@ def test_a_signal_stops_every_child_and_leaves_nothing_behind(number: signal.Sig
 
 OUTSIDE_A_CHECKOUT = """
 import sys
-import detector.child
-detector.child.__file__ = "/nowhere/detector/child.py"
+import detector.programs
+detector.programs.__file__ = "/nowhere/detector/programs.py"
 sys.argv = ["detector", "demo", "--once"]
 from detector.cli import main
 main()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import time
 from typing import Any
 
@@ -9,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
-from detector.conventions import FORECAST_VALUE, TIME_TO_BREACH, escape_label_value, unescape_label_value
+from detector.conventions import FORECAST_VALUE, TIME_TO_BREACH
 from detector.errors import SinkError
 from detector.exposition import Family, render
+from detector.prometheus_syntax import escape_label_value
 
 
 def example() -> list[Family]:
@@ -84,7 +86,8 @@ def test_what_a_gateway_would_refuse_is_refused_before_it_is_sent(families: list
 @given(st.text(st.characters(exclude_categories=["Cs"])))
 def test_escaping_a_label_value_round_trips(value: str) -> None:
     escaped = escape_label_value(value)
-    assert unescape_label_value(escaped) == value
+    back = re.sub(r"\\(.)", lambda match: "\n" if match[1] == "n" else match[1], escaped, flags=re.DOTALL)
+    assert back == value
     assert "\n" not in escaped
 
 

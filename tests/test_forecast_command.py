@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from detector.servers import free_port
+from detector.loopback import free_port
 
 ROOT = Path(__file__).parents[1]
 

@@ -35,6 +35,19 @@ def test_shapes_that_contradict_each_other_are_refused(values: np.ndarray, label
         SeriesFrame(values, labels, 0, step)
 
 
+def test_the_newest_point_is_found_before_gaps_and_infinities() -> None:
+    one = frame([[1, 2, np.nan], [np.nan, np.nan, np.nan], [np.inf, 0, np.inf]], "abc")
+    assert one.newest.tolist() == [660, 540, 660]
+    assert np.array_equal(one.now, [2, np.nan, 0], equal_nan=True)
+
+
+def test_without_columns_there_is_no_newest_point() -> None:
+    one = SeriesFrame(np.empty((2, 0)), ({"i": "a"}, {"i": "b"}), 600, 60)
+    assert one.newest.tolist() == [540, 540]
+    assert np.isnan(one.now).tolist() == [True, True]
+    assert SeriesFrame.empty(600, 60, columns=3).now.shape == (0,)
+
+
 def test_the_tail_is_a_view_of_the_last_columns() -> None:
     one = frame([[1, 2, 3]], "a")
     assert one.tail(2).values.tolist() == [[2, 3]]

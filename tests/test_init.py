@@ -17,8 +17,9 @@ from detector.catalogue.init import built_in_blocks, draft_catalogue
 from detector.catalogue.schema import Endpoint, Settings
 from detector.cli import app
 from detector.errors import ConfigError, DetectorError
-from detector.servers import NodeExporter, Prometheus, Pushgateway, prometheus_config, wait_until
+from detector.servers import NodeExporter, Prometheus, Pushgateway, prometheus_config
 from detector.source import PrometheusSource
+from tests.waiting import wait_until
 
 
 def run(*arguments: str) -> Result:

@@ -18,7 +18,8 @@ from detector.cycle import QUANTILES
 from detector.errors import QueryRejected, SinkUnavailable, SourceUnavailable, StateError
 from detector.fitting import fit_boundary
 from detector.frame import SeriesFrame
-from detector.pipeline import Worker, register_key
+from detector.pipeline import Worker
+from detector.registers import register_key
 from detector.sink import DryRunSink
 from detector.store import FileStore, MemoryStore
 from detector.verdict import DataState

@@ -19,8 +19,9 @@ from typer.testing import CliRunner
 
 from detector.cli import COMMANDS, app
 from detector.errors import StateError
-from detector.servers import Redis, wait_until
+from detector.servers import Redis
 from detector.simulate import KINDS
+from tests.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())

@@ -15,7 +15,8 @@ from typer.testing import CliRunner
 from detector.catalogue import load_catalogue
 from detector.cli import app
 from detector.render.tree import differences, render_tree, strays
-from detector.servers import Prometheus, wait_until
+from detector.servers import Prometheus
+from tests.waiting import wait_until
 
 DEPLOY = Path(__file__).parent.parent / "deploy"
 ENVIRONMENTS = ("production", "staging")

@@ -12,11 +12,12 @@ import yaml
 
 from detector.catalogue import Catalogue, load_catalogue, parse_catalogue
 from detector.catalogue.load import built_in_text
+from detector.programs import find_program
 from detector.render.alertmanager import render_alertmanager, render_small_alertmanager
 from detector.render.prometheus import render_prometheus
 from detector.render.rules import render_rules
 from detector.render.tree import render_tree
-from detector.servers import find_program, wait_until
+from tests.waiting import wait_until
 
 DEPLOY = Path(__file__).parent.parent / "deploy"
 ENVIRONMENTS = ("production", "staging")

@@ -16,10 +16,13 @@ from prometheus_client.parser import text_string_to_metric_families
 from detector import conventions as names
 from detector.catalogue import Query, load_catalogue, parse_catalogue
 from detector.exposition import Family, render
+from detector.programs import find_program
+from detector.prometheus_syntax import matcher
 from detector.render.alertmanager import render_small_alertmanager
 from detector.render.objectives import bad_now
 from detector.render.rules import render_rules
-from detector.servers import Pushgateway, find_program, wait_until
+from detector.servers import Pushgateway
+from tests.waiting import wait_until
 
 ALIVE, DEAD = 600.0, 30.0
 """`valid_until` in promtool's time, which starts at 0; the alerts are looked at after a minute."""
@@ -67,7 +70,7 @@ def scraped(gateway: Pushgateway, query: Query, body: bytes) -> list[dict[str, s
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
             if sample.labels.get("job") == names.JOB:
-                labels = ",".join(names.matcher(name, value) for name, value in sample.labels.items() if value)
+                labels = ",".join(matcher(name, value) for name, value in sample.labels.items() if value)
                 value = "Inf" if math.isinf(sample.value) else repr(sample.value)
                 found.append({"series": f"{sample.name}{{{labels}}}", "values": " ".join([value] * 6)})
     assert any(series["series"].startswith("forecast_alert{") for series in found)
@@ -255,7 +258,7 @@ def test_an_escalated_prediction_is_judged_once(tmp_path: Path) -> None:
 
     def firing(alert: str, kind: str, instance: str, **labels: str) -> dict[str, str]:
         told = {"alertname": alert, "alertstate": "firing", "kind": kind, "for": query.name, "instance": instance}
-        matchers = ",".join(names.matcher(name, value) for name, value in (told | labels).items())
+        matchers = ",".join(matcher(name, value) for name, value in (told | labels).items())
         return {"series": f"ALERTS{{{matchers}}}", "values": "1x60"}
 
     series = [
@@ -289,7 +292,7 @@ def test_a_prediction_that_may_have_been_averted_is_no_false_alarm(
     assert query.threshold_alert
 
     def firing(values: str, **labels: str) -> dict[str, str]:
-        matchers = ",".join(names.matcher(name, value) for name, value in ({"alertstate": "firing"} | labels).items())
+        matchers = ",".join(matcher(name, value) for name, value in ({"alertstate": "firing"} | labels).items())
         return {"series": f"ALERTS{{{matchers}}}", "values": values}
 
     def about(instance: str, name: str, kind: str) -> dict[str, str]:

@@ -19,17 +19,18 @@ import pytest
 from rich.console import Console
 
 from detector.catalogue import Catalogue, load_catalogue, parse_catalogue
-from detector.child import free_port
 from detector.frame import SeriesFrame
 from detector.history import History
+from detector.loopback import free_port
 from detector.pipeline import Worker
 from detector.run import build_worker, exit_code, run_forever, run_once
-from detector.servers import Prometheus, Pushgateway, wait_until
+from detector.servers import Prometheus, Pushgateway
 from detector.sink import PushgatewaySink
 from detector.source import PrometheusSource
 from detector.store import FileStore
 from detector.table import results_table
 from tests.misbehaving import Behaviour, Loopback
+from tests.waiting import wait_until
 
 HEADER = """
 settings: {{prometheus: '{prometheus}', pushgateway: '{gateway}', state_dir: '{state}', timezone: Asia/Tokyo}}

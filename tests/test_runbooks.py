@@ -10,8 +10,8 @@ import pytest
 import yaml
 
 from detector.catalogue import load_catalogue
+from detector.programs import find_program
 from detector.render.rules import render_rules
-from detector.servers import find_program
 
 RUNBOOKS = Path(__file__).parent.parent / "docs" / "runbooks"
 PARTS = ("## What it means", "## Confirm", "## What to do", "## It is over when")

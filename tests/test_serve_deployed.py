@@ -16,10 +16,11 @@ import yaml
 
 from detector.catalogue import parse_catalogue
 from detector.catalogue.load import built_in_text
-from detector.child import free_port
+from detector.loopback import free_port
 from detector.run import build_store, keeping_state_at
-from detector.servers import Redis, wait_until
+from detector.servers import Redis
 from tests.serving import put, wait_for
+from tests.waiting import wait_until
 
 COMPOSE = Path(__file__).parent.parent / "deploy" / "compose.yaml"
 TOKEN = {"Authorization": "Bearer hush"}

@@ -19,19 +19,19 @@ import yaml
 from typer.testing import CliRunner
 
 from detector.catalogue import parse_catalogue
-from detector.child import free_port
 from detector.cli import app
 from detector.conventions import SERVED
 from detector.errors import ConfigError
+from detector.loopback import free_port
 from detector.render.remote_read import remote_read
 from detector.run import build_store, listening_on
 from detector.scorekeeper import record_key
 from detector.serve.metering import PATHS
-from detector.servers import wait_until
 from detector.showing import Line, Showing, showing_key
 from detector.store import FileStore, MemoryStore
 from tests.certificates import certificate
 from tests.serving import catalogue, equal, put, read, series_in, served, wait_for
+from tests.waiting import wait_until
 
 POST = {"version": "4", "status": "firing", "alerts": []}
 

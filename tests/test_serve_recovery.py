@@ -19,15 +19,16 @@ import requests
 
 from detector.catalogue import load_catalogue
 from detector.catalogue.recovery import Recovery
-from detector.child import free_port
 from detector.errors import ConfigError, StateError
+from detector.loopback import free_port
 from detector.serve.counts import Counts
 from detector.serve.recovery import Recoverer, fill
 from detector.serve.webhook import Notification
-from detector.servers import Alertmanager, Prometheus, prometheus_config, wait_until
+from detector.servers import Alertmanager, Prometheus, prometheus_config
 from detector.store import FileStore, MemoryStore, Store
 from tests.conftest import Webhook
 from tests.serving import catalogue, served
+from tests.waiting import wait_until
 
 ROOT = Path(__file__).parents[1]
 

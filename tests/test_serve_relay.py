@@ -21,10 +21,11 @@ from hypothesis import strategies as st
 from detector.catalogue import parse_catalogue
 from detector.errors import ConfigError
 from detector.serve.webhook import Notification, message_of
-from detector.servers import Alertmanager, wait_until
+from detector.servers import Alertmanager
 from tests.certificates import certificate
 from tests.conftest import Webhook
 from tests.serving import CATALOGUE, catalogue, served
+from tests.waiting import wait_until
 
 SECRET = "c0ffee5ecret5ignature"
 WORKFLOW = "643e69f83c8944438d68119179a10a64"

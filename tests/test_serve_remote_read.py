@@ -27,11 +27,12 @@ from detector.run import build_store, build_worker
 from detector.serve.protobuf import MalformedMessageError, Matcher, decode_read_request
 from detector.serve.remote_read import BadRequestError, Limits, answer
 from detector.serve.sheet import issued_sheets, latest_sheet
-from detector.servers import Prometheus, Redis, prometheus_config, wait_until
+from detector.servers import Prometheus, Redis, prometheus_config
 from detector.store import MemoryStore, RedisStore
 from detector.track_record import TrackRecord
 from tests.certificates import certificate
 from tests.serving import QUANTILES, catalogue, equal, put, read, request_of, series_in, served, varint, with_free_port
+from tests.waiting import wait_until
 
 SLOT = 1_800_000_000
 LIMITS = Limits(series=10_000, body_bytes=1 << 26)

@@ -14,20 +14,11 @@ from typing import Any
 import pytest
 import requests
 
-from detector.servers import (
-    PACKAGES,
-    Alertmanager,
-    NodeExporter,
-    Prometheus,
-    Pushgateway,
-    Redis,
-    ServerError,
-    find_program,
-    free_port,
-    prometheus_config,
-    stop_all,
-    wait_until,
-)
+from detector.child import stop_all
+from detector.loopback import free_port
+from detector.programs import PACKAGES, ServerError, find_program
+from detector.servers import Alertmanager, NodeExporter, Prometheus, Pushgateway, Redis, prometheus_config
+from tests.waiting import wait_until
 
 
 @pytest.mark.parametrize("program", sorted(PACKAGES))
@@ -146,10 +137,10 @@ def test_two_servers_get_two_ports() -> None:
 
 
 _PARENT = """
-    import signal, time
-    from detector.servers import Redis, stopping_on_signals
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job is born deaf to it
-    with stopping_on_signals(), Redis() as server:
+    import time
+    from detector.child import leaving_on_signals
+    from detector.servers import Redis
+    with leaving_on_signals(), Redis() as server:
         print(server.pid, server.directory, flush=True)
         time.sleep(60)
 """

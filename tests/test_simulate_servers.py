@@ -17,7 +17,7 @@ import requests
 from typer.testing import CliRunner
 
 from detector.catalogue import load_catalogue
-from detector.servers import Prometheus, prometheus_config, wait_until
+from detector.servers import Prometheus, prometheus_config
 from detector.simulate import Platform, Scenario
 from detector.simulate.backfill import backfill
 from detector.simulate.exposed import FAMILIES
@@ -25,6 +25,7 @@ from detector.simulate.fleet import SERVICES
 from detector.simulate.marks import MARKS
 from detector.simulate.metrics import METRICS
 from detector.simulate.server import SimulatorServer
+from tests.waiting import wait_until
 
 DAYS = 7
 EVERYTHING = '{__name__!="up", job=~"ml-service|data-service|scheduler-service|infrastructure|database|log-pipeline"}'

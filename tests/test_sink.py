@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from detector.catalogue.schema import BasicAuth, Endpoint
 from detector.errors import SinkError, SinkRejected, SinkUnavailable
-from detector.servers import Pushgateway, free_port
+from detector.loopback import free_port
+from detector.servers import Pushgateway
 from detector.sink import DryRunSink, PushgatewaySink, group_path
 from tests.misbehaving import Behaviour, Loopback
 

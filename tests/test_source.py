@@ -18,7 +18,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from detector.catalogue.schema import BasicAuth, Endpoint, Tls
-from detector.conventions import matcher
 from detector.errors import (
     BadResponse,
     PartialData,
@@ -31,8 +30,11 @@ from detector.errors import (
 from detector.exposition import Family, render
 from detector.frame import SeriesFrame, merge_frames
 from detector.http import Answer
+from detector.loopback import free_port
+from detector.programs import find_program
+from detector.prometheus_syntax import matcher
 from detector.response import decode, loads, parse_instant, parse_matrix
-from detector.servers import Prometheus, find_program, free_port
+from detector.servers import Prometheus
 from detector.source import PrometheusSource
 from tests.certificates import certificate
 from tests.misbehaving import Behaviour, Loopback

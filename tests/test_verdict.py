@@ -15,7 +15,6 @@ from detector.verdict import (
     Register,
     data_states,
     decide,
-    newest_columns,
     series_key,
 )
 
@@ -127,6 +126,28 @@ def test_a_streak_from_before_the_hold_is_not_in_a_row_any_more():
     assert kept.as_of(600 + 2 * EVERY, EVERY, Policy(0.8, 0.5, hold=1)).of("a") == AlertState(True, 0, 600, 600)
 
 
+def test_a_slot_is_past_after_a_later_one_but_not_after_one_far_ahead_of_a_clock_that_was_set_back():
+    kept = Register(600)
+    assert kept.is_past(600 - EVERY, EVERY)
+    assert not kept.is_past(600, EVERY)
+    assert not kept.is_past(600 - (VALID_SLOTS + 1) * EVERY, EVERY)
+
+
+@pytest.mark.parametrize("policy", [Policy(0.8, 0.5, hold=1), None])
+def test_a_register_decides_each_series_and_drops_those_that_left(policy):
+    kept = Register(600, {"left": AlertState(True, 1, 600, 600), "b": AlertState(False, 0, 600, 600)})
+    after = kept.after(
+        660,
+        policy,
+        ("a", "b"),
+        newest=np.array([660, 660]),
+        probability=np.array([0.9, 0.9]),
+        data=[DataState.OK, DataState.STALE],
+    )
+    assert after.slot == 660
+    assert {key: alert.firing for key, alert in after.alerts.items()} == {"a": policy is not None, "b": False}
+
+
 @pytest.mark.parametrize("data", [b"", b"[]", b"{}", b'{"format":9,"slot":1,"alerts":{}}', b"\xff", b"null"])
 def test_bytes_that_are_no_register_are_a_value_error(data):
     with pytest.raises(ValueError, match=r"register|format"):
@@ -138,12 +159,6 @@ def test_a_series_is_stale_after_more_than_five_steps_and_without_points_has_no_
     engine = ["ok", "ok", "insufficient_history", "ok", "insufficient_history"]
     lost = np.zeros(5, np.bool_)
     assert data_states(ages, engine, lost) == ["ok", "ok", "stale", "no_data", "insufficient_history"]
-
-
-def test_the_newest_point_is_found_before_gaps_and_infinities():
-    values = np.array([[1.0, 2.0, np.nan], [np.nan, np.nan, np.nan], [np.inf, 0.0, np.inf]])
-    assert newest_columns(values).tolist() == [1, -1, 1]
-    assert newest_columns(np.empty((2, 0))).tolist() == [-1, -1]
 
 
 def test_a_series_key_does_not_depend_on_the_order_of_its_labels():

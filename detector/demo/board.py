@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from detector import conventions as names
+from detector.prometheus_syntax import matcher
 
 if TYPE_CHECKING:
     from detector.cycle import CycleResult
@@ -186,8 +187,8 @@ def published_about(victim: Victim, source: PrometheusSource) -> Published | Non
     """What Prometheus has about a victim now; None while it has nothing."""
     query = victim.query
     own = {names.FOR: query.name, **names.published_labels(victim.labels)}
-    series = ", ".join(names.matcher(name, value) for name, value in own.items())
-    this = names.matcher(names.FOR, query.name)
+    series = ", ".join(matcher(name, value) for name, value in own.items())
+    this = matcher(names.FOR, query.name)
     asked = (
         f"{names.GENERATED}{{{this}}}",
         f'{names.TIME_TO_BREACH}{{{series}, {names.QUANTILE}="0.5"}}',

@@ -7,16 +7,15 @@ import contextlib
 import logging
 import os
 import secrets
-import signal
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING
 
 from detector import conventions as names
+from detector.child import leaving_on_signals
 from detector.demo.board import Announcement, Board, published_about
 from detector.demo.deliveries import Delivered, Deliveries, alerts_at
 from detector.demo.receiver import Receiver
@@ -112,7 +111,7 @@ def play(screen: Screen, *, seed: int | None, once: bool) -> Board:
 
     seed = secrets.randbelow(1_000_000) if seed is None else seed
     catalogue = load_catalogue("day_trade")
-    with _leaving_on_signals(), _warnings_kept() as warnings, _loopback_without_proxy():
+    with leaving_on_signals(), _warnings_kept() as warnings, _loopback_without_proxy():
         scene = choose_scene(seed, int(time.time()) // 60 * 60, catalogue)
         screen.begin(scene)
         board = Board(scene, len(catalogue.queries))
@@ -188,24 +187,6 @@ def _worker(stage: Stage) -> Worker:
     settings = stage.catalogue.settings
     source = PrometheusSource(settings.prometheus, max_series=settings.max_series)
     return Worker(stage.catalogue, source, stage.store, [PushgatewaySink(settings.pushgateways)])
-
-
-@contextlib.contextmanager
-def _leaving_on_signals() -> Iterator[None]:
-    """Let the first SIGINT, SIGTERM or SIGHUP end the demo, and nothing disturb it while it clears up."""
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
-    def leave(number: int, frame: FrameType | None) -> None:
-        for one in numbers:
-            signal.signal(one, signal.SIG_IGN)
-        raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)
-
-    before = {number: signal.signal(number, leave) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @contextlib.contextmanager

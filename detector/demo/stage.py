@@ -72,7 +72,7 @@ def open_stage(scene: Scene, catalogue: Catalogue, receiver: Receiver, tell: Tel
     Raises:
         DetectorError: a program is missing, or a server does not start.
     """
-    from detector.servers import find_program
+    from detector.programs import find_program
 
     for program in PROGRAMS:
         find_program(program)

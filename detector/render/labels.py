@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Protocol
 
 from detector import conventions as names
+from detector.prometheus_syntax import is_label_name
 
 if TYPE_CHECKING:
     from detector.catalogue.schema import Catalogue
@@ -67,7 +68,7 @@ def labels_of_expression(expr: str) -> set[str]:
     ['host', 'job']
     """
     tokens = [(match.lastgroup, match[0]) for match in _TOKEN.finditer(expr) if match.lastgroup != "comment"]
-    return {name for name in _named(tokens) if names.LABEL_NAME.fullmatch(name) and not name.startswith("__")}
+    return {name for name in _named(tokens) if is_label_name(name)}
 
 
 def series_labels(catalogue: Catalogue) -> list[str]:

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import Any
 
-from detector import conventions as names
 from detector.catalogue.durations import format_duration
 from detector.catalogue.schema import Catalogue, ServiceLevelObjective
+from detector.prometheus_syntax import matcher
 from detector.render.labels import (
     AVAILABILITY,
     EVENT,
@@ -41,7 +41,7 @@ Rule = dict[str, Any]
 def recording_rules(catalogue: Catalogue, name: str) -> list[Rule]:
     """The share that is bad now and over each window, the objective, and how fast its budget burns."""
     slo = catalogue.service_level_objectives[name]
-    this = f"{{{names.matcher(SLO, name)}}}"
+    this = f"{{{matcher(SLO, name)}}}"
     budget = f"slo:error_budget:ratio{this}"
     rules = {
         # Without traffic a share is NaN: a mean over days that holds one would be NaN too, and no alert fire on it.
@@ -58,7 +58,7 @@ def recording_rules(catalogue: Catalogue, name: str) -> list[Rule]:
 def month_rules(catalogue: Catalogue, name: str) -> list[Rule]:
     """The same over the whole period, as far back as Prometheus keeps it."""
     slo = catalogue.service_level_objectives[name]
-    this = f"{{{names.matcher(SLO, name)}}}"
+    this = f"{{{matcher(SLO, name)}}}"
     whole = f"slo:sli_error:ratio_rate{PERIOD_DAYS}d"
     rules = {
         whole: f"avg_over_time(slo:sli_error:ratio_rate5m{this}[{PERIOD_DAYS}d])",
@@ -125,7 +125,7 @@ def _recorded(record: str, expr: str, name: str, slo: ServiceLevelObjective) -> 
 
 
 def _burn_rule(name: str, slo: ServiceLevelObjective, severity: str) -> Rule:
-    this = f"{{{names.matcher(SLO, name)}}}"
+    this = f"{{{matcher(SLO, name)}}}"
     pairs = [
         f"(slo:sli_error:ratio_rate{short}{this} > {factor:g} * {1 - slo.objective:.10g}\n"
         f"  and slo:sli_error:ratio_rate{long}{this} > {factor:g} * {1 - slo.objective:.10g})"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from detector import conventions as names
 from detector.catalogue.schema import Event, Service
+from detector.prometheus_syntax import matcher
 from detector.render.labels import AVAILABILITY, EVENT, alert_labels
 from detector.render.phrases import literal, sentence, subject
 
@@ -17,7 +17,7 @@ def down_rule(name: str, service: Service) -> dict[str, Any]:
     """The alert on a service that does not answer; `service` must have one."""
     if service.down_alert is None:
         raise ValueError(f"service {name!r} has no alert on its being down")
-    of_job = f"up{{{names.matcher('job', name)}}}"
+    of_job = f"up{{{matcher('job', name)}}}"
     up = service.down_alert.up
     # A sign of life of its own is missing, not 0, where it cannot be scraped.
     own = f"(\n  {up}\n) == 0\nor on (job, instance)\n" if up else ""

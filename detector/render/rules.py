@@ -14,6 +14,7 @@ from typing import Any
 from detector import conventions as names
 from detector.catalogue.durations import format_duration
 from detector.catalogue.schema import Catalogue, Query
+from detector.prometheus_syntax import matcher
 from detector.render.document import dump, scaled_duration
 from detector.render.labels import KIND, LEVEL, PREDICTION, THRESHOLD, WATCHDOG, alert_labels
 from detector.render.objectives import burn_rules, month_rules, recording_rules
@@ -135,8 +136,8 @@ def prediction_expr(query: str, alert: str) -> str:
 
     The decision's own labels are dropped, and the source's `job` stands where the push put the worker's.
     """
-    this = names.matcher(names.FOR, query)
-    decision = f"{names.FORECAST_ALERT}{{{this}, {names.matcher(names.ALERT, alert)}}} == 1"
+    this = matcher(names.FOR, query)
+    decision = f"{names.FORECAST_ALERT}{{{this}, {matcher(names.ALERT, alert)}}} == 1"
     fresh = f"{names.VALID_UNTIL}{{{this}}} > time()"
     dropped = ", ".join(("job", names.SHARD, names.ALERT, names.SEVERITY))
     return "\n".join(

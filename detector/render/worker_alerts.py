@@ -7,12 +7,13 @@ from typing import Any
 from detector import conventions as names
 from detector.catalogue.durations import format_duration
 from detector.catalogue.schema import WorkerAlerts
+from detector.prometheus_syntax import matcher
 from detector.render.labels import WORKER, alert_labels
 
 PUSHED_AT, PUSH_FAILED_AT = "push_time_seconds", "push_failure_time_seconds"
 """Pushgateway's own: when a group was last pushed, and when a push to it was last refused."""
 ALERTMANAGER_JOB, PROMETHEUS_JOB, PUSHGATEWAY_JOB = "alertmanager", "prometheus", "pushgateway"
-_OF_WORKER = f"{{{names.matcher('job', names.JOB)}}}"
+_OF_WORKER = f"{{{matcher('job', names.JOB)}}}"
 _LOST_OVER = "24h"
 
 Rule = dict[str, Any]
@@ -84,7 +85,7 @@ def path_rules(about: WorkerAlerts) -> list[Rule]:
         _rule(
             about,
             "PushgatewayDown",
-            f"up{{{names.matcher('job', PUSHGATEWAY_JOB)}}} == 0",
+            f"up{{{matcher('job', PUSHGATEWAY_JOB)}}} == 0",
             about.delivery,
             "The Pushgateway is not scraped",
             "Its up is {{ $value }}; results of the worker do not reach Prometheus.",

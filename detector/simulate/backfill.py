@@ -62,7 +62,7 @@ def backfill(
     ValueError
         An empty range.
     """
-    from detector.servers import find_program
+    from detector.programs import find_program
 
     if end <= start:
         raise ValueError(f"backfill needs start < end, got {start} and {end}")

@@ -10,6 +10,7 @@ import numpy as np
 
 from detector.simulate.metrics import METRICS
 from detector.simulate.scenarios import ABSENCES, RECOVERY_MINUTES, REPAIRED_BY_RETRAIN, Scenario, displacement
+from detector.stretches import stretches
 
 if TYPE_CHECKING:
     from detector.catalogue.schema import Catalogue, Query
@@ -141,6 +142,5 @@ def first_run(flags: np.ndarray[Any, np.dtype[np.bool_]], run: int) -> int | Non
 
 
 def _intervals(flags: np.ndarray[Any, np.dtype[np.bool_]], minutes: Ints) -> list[Interval]:
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], flags, [False]]).astype(np.int8)))
-    spans = zip(edges[::2], edges[1::2], strict=True)
+    spans = stretches(flags)
     return [(float(minutes[a] * 60), float(minutes[b] * 60) if b < minutes.size else None) for a, b in spans]

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 
 from detector import conventions as names
 from detector.catalogue.schema import Catalogue, Query
+from detector.prometheus_syntax import matcher
 from detector.render.grafana import words
 from detector.render.grafana.board import ALL, Board, Row, Variable, without_empty
 from detector.render.grafana.fields import color, from_on, override
@@ -20,7 +21,7 @@ from detector.render.grafana.views import BY_MODEL, FORECASTS_UID, alerts_and_ev
 DAY = 86400
 AHEAD = DAY
 """Seconds the charts look ahead, and back."""
-_OF_CURVE = f'{names.matcher(names.SOURCE, names.FROM_FORECAST)},{names.ISSUED}=""'
+_OF_CURVE = f'{matcher(names.SOURCE, names.FROM_FORECAST)},{names.ISSUED}=""'
 """The newest curve, from `detector serve`: Prometheus asks it for selectors with exactly this source."""
 _PUSHED = 'for=~"$query",for=~"$service",instance=~"$instance",model=~"$model|"'
 _NOT_OF_SERIES = f"job, {names.SHARD}"
@@ -71,7 +72,7 @@ def fresh(selector: str) -> str:
 
 def future_chart(query: Query) -> View:
     """What was measured, what is expected with its band, and what was expected, in one panel."""
-    own = f'{names.matcher(names.FOR, query.name)},instance=~"$instance",model=~"$model|"'
+    own = f'{matcher(names.FOR, query.name)},instance=~"$instance",model=~"$model|"'
     horizon = names.horizon_label(max((h for h in query.horizons if h <= AHEAD), default=min(query.horizons)))
     earlier = f'{names.FORECAST_VALUE}{{{own},{names.HORIZON}="{horizon}",{_quantile(_MIDDLE)}}} offset {horizon}'
     targets = [
@@ -255,7 +256,7 @@ def _by_metric(joined: str, expr: str) -> Target:
 
 
 def _quantile(quantile: float) -> str:
-    return names.matcher(names.QUANTILE, names.quantile_label(quantile))
+    return matcher(names.QUANTILE, names.quantile_label(quantile))
 
 
 def _value(targets: list[Target]) -> str:
