@@ -15,7 +15,7 @@ from scipy.signal import lfilter
 from scipy.special import ndtri
 
 from bench.questions import QUANTILES, Block, Float
-from models.calibration import base_rates
+from models.examples import base_rates
 
 PATHS = 400
 STICKIEST = 0.99

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.base import Array32
-from models.calibration import EXAMPLES, Past
 from models.ensemble import Combination, actuals, fit_combination, predict_now
+from models.examples import EXAMPLES, Past
 from models.grid import MINUTE, Grid
 from models.library import PathLibrary, build_library
 from models.origins import choose_origins

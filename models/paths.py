@@ -17,7 +17,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit
 
 from models.base import Array32
-from models.calibration import Calibrator, anchor_cells, base_rates, logit, share_of
+from models.calibration import Calibrator, anchor_cells, logit, share_of
+from models.examples import base_rates
 from models.panel import Float, Index
 
 LARGEST = float(np.finfo(np.float32).max)

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from models.anomaly import AnomalyScorer, Scores
 from models.block import About, Block, Terms
-from models.calibration import Past
 from models.ensemble import Combination
+from models.examples import Past
 from models.grid import Grid, Segment, within_history
 from models.library import PathLibrary
 from models.ramp_reference import RampReference

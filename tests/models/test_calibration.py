@@ -10,22 +10,17 @@ from scipy.special import expit
 
 from models import Forecaster, forecast
 from models.calibration import (
-    FEWEST_PATHS,
     LEAST_SLOPE,
     PRIOR,
     PRIOR_STRENGTH,
     Calibrator,
-    Past,
-    _ask,
     anchor_cells,
-    base_rates,
     between_anchors,
-    first_crossings,
     logit,
-    next_breach,
     regress,
     share_of,
 )
+from models.examples import FEWEST_PATHS, Past, base_rates, examples_of, first_crossings, next_breach
 from models.synthetic import ar_noise, make_series
 
 NAN = np.nan
@@ -135,7 +130,7 @@ def test_examples_are_what_the_other_paths_and_the_base_rate_of_then_said(above,
             rows.append([a, logit((sum(crossed) + 0.5) / (len(others) + 1)), logit(base), happened])
         independent = max(1.0, slow_counts(y, threshold, above, run, reach)[1] / reach)
         want += [[*row, min(1.0, independent / len(rows))] for row in rows]
-    got = _ask(y, centre, at, residual, origins, threshold, above, run, H, anchors, ahead)
+    got = examples_of(y, centre, at, residual, origins, threshold, above, run, H, anchors, ahead)
     assert len(got) == len(want) > 50
     np.testing.assert_allclose(got, np.array(want, float), rtol=1e-6, atol=1e-9)
     assert 0 < got[:, 3].mean() < 1
