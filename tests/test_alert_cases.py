@@ -342,14 +342,14 @@ def test_an_alert_says_in_words_what_is_the_matter_and_how_bad(catalogue: Catalo
         told("ModelRetrained", 7,
              ml | {"severity": "info", "kind": "event", "job": "ml-service", "instance": "ml-service-0",
                    "model": "lstm"},
-             "ModelRetrained of ml-service-0 lstm", "A model was trained anew. It was 2m 0s ago."),
+             "ModelRetrained of ml-service-0 lstm", "A model was trained anew. It was 2 min ago."),
         told("MLServiceDown", 2,
              ml | {"severity": "critical", "kind": "availability", "job": "ml-service", "instance": "ml-0"},
              "ml-service of ml-0 is down",
              "Predicts with the ensemble of models. It does not answer: its state is 0, 1 is well."),
         told("DetectorCycleLate", 11, worker | {"for": "node_cpu_usage", "shard": "0"},
              "Forecasts of node_cpu_usage are out of date",
-             "They ran out 10m 0s ago and nothing newer came; its predictions are quiet."),
+             "They ran out 10 min ago and nothing newer came; its predictions are quiet."),
     ]  # fmt: skip
     whole = case("words", [retrained, up, late], [])
     promtool(tmp_path, catalogue, [whole | {"alert_rule_test": looks}])

@@ -9,6 +9,7 @@ from detector.catalogue.durations import format_duration
 from detector.catalogue.schema import WorkerAlerts
 from detector.prometheus_syntax import matcher
 from detector.render.labels import WORKER, alert_labels
+from detector.render.phrases import span_template
 
 PUSHED_AT, PUSH_FAILED_AT = "push_time_seconds", "push_failure_time_seconds"
 """Pushgateway's own: when a group was last pushed, and when a push to it was last refused."""
@@ -39,7 +40,7 @@ def worker_rules(about: WorkerAlerts) -> list[Rule]:
             f"time() - max by ({names.FOR}, {names.SHARD}) ({names.VALID_UNTIL}) > 0",
             about.late,
             "Forecasts of {{ $labels.for }} are out of date",
-            "They ran out {{ $value | humanizeDuration }} ago and nothing newer came; its predictions are quiet.",
+            f"They ran out {span_template('$value')} ago and nothing newer came; its predictions are quiet.",
         ),
         _rule(
             about,
@@ -47,7 +48,7 @@ def worker_rules(about: WorkerAlerts) -> list[Rule]:
             f"time() - {PUSHED_AT}{_OF_WORKER}\n  and {PUSH_FAILED_AT}{_OF_WORKER} > {PUSHED_AT}{_OF_WORKER}",
             about.late,
             "The Pushgateway refuses the results{{ with $labels.for }} of {{ . }}{{ end }}",
-            "The last push it took is {{ $value | humanizeDuration }} old, and it refused one since.",
+            f"The last push it took is {span_template('$value')} old, and it refused one since.",
         ),
         _rule(
             about,
