@@ -13,9 +13,12 @@ from detector.render.phrases import span_template
 
 PUSHED_AT, PUSH_FAILED_AT = "push_time_seconds", "push_failure_time_seconds"
 """Pushgateway's own: when a group was last pushed, and when a push to it was last refused."""
+GATEWAY_BUILD = "pushgateway_build_info"
+"""Pushgateway's own as well: the job and instance that have it are one."""
 ALERTMANAGER_JOB, PROMETHEUS_JOB, PUSHGATEWAY_JOB = "alertmanager", "prometheus", "pushgateway"
 _OF_WORKER = f"{{{matcher('job', names.JOB)}}}"
 _LOST_OVER = "24h"
+_KNOWN_FOR = "24h"
 
 Rule = dict[str, Any]
 
@@ -86,10 +89,11 @@ def path_rules(about: WorkerAlerts) -> list[Rule]:
         _rule(
             about,
             "PushgatewayDown",
-            f"up{{{matcher('job', PUSHGATEWAY_JOB)}}} == 0",
+            _gateway_down(),
             about.delivery,
             "The Pushgateway is not scraped",
-            "Its up is {{ $value }}; results of the worker do not reach Prometheus.",
+            "The up of {{ $labels.instance }} (job {{ $labels.job }}) is {{ $value }}; results of the worker do not "
+            "reach Prometheus.",
         ),
         _rule(
             about,
@@ -117,6 +121,20 @@ def path_rules(about: WorkerAlerts) -> list[Rule]:
             "{{ $value | humanize }} notifications a second are not taken.",
         ),
     ]
+
+
+def _gateway_down() -> str:
+    """PromQL: the job of the usual name is down; or, under any name, what was a Pushgateway, and no result is there.
+
+    Somebody else's Pushgateway that is down takes none of the worker's results along. After `_KNOWN_FOR` one of another
+    name is forgotten.
+    """
+    of_usual_name = matcher("job", PUSHGATEWAY_JOB)
+    return (
+        f"up{{{of_usual_name}}} == 0\nor\nup == 0\n"
+        f"  and on (job, instance) last_over_time({GATEWAY_BUILD}[{_KNOWN_FOR}])\n"
+        f"  and on () absent({PUSHED_AT}{_OF_WORKER})"
+    )
 
 
 def _rule(about: WorkerAlerts, name: str, expr: str, lasting: int, summary: str, description: str) -> Rule:
