@@ -15,6 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from detector import conventions as names
 from detector.catalogue import Query, load_catalogue, parse_catalogue
+from detector.demo.board import parse_eta
 from detector.exposition import Family, render
 from detector.programs import find_program
 from detector.prometheus_syntax import matcher
@@ -167,6 +168,9 @@ def test_a_time_to_the_breach_is_told_in_two_units_at_most_and_no_seconds_from_a
         (56 * 3600 + 600, "2 d 8 h"),
     ):
         body = exposition(query, SOURCE, alert=1, valid_until=ALIVE, eta=eta)
+        read = parse_eta(f"in about {said} (median)")  # as the demo does
+        assert read is not None
+        assert 0 <= eta - read < (3600 if eta >= 86400 else 60)
         expected = [expected_alert(query, SOURCE, f"in about {said} (median)")]
         cases.append(case(said, scraped(pushgateway, query, body), "EnsembleAccuracyForecast", expected))
     promtool(tmp_path, render_rules(loaded), cases)
