@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from detector.catalogue.durations import format_duration
+from detector.reasons import reason
 from detector.verdict import DataState
 from detector.wording import span_text
 
@@ -62,25 +63,16 @@ def remarks(results: Sequence[CycleResult]) -> list[str]:
 
 
 def _why_none(result: CycleResult) -> str | None:
-    from models.forecaster import MIN_POINTS
-
     query, states = result.query, result.states
-    enough = format_duration(MIN_POINTS * query.step)
     if result.state is DataState.NO_DATA:
         return (
             f"finds nothing in the last {format_duration(query.history)} before this cycle's minute; "
             "`detector check-config FILE --against settings` tells what it finds now"
         )
-    for state, why in (
-        (
-            DataState.INSUFFICIENT_HISTORY,
-            f"under {MIN_POINTS} points of history; forecasts begin when it reaches back {enough}",
-        ),
-        (DataState.STALE, "no new points: is it still scraped?"),
-        (DataState.NOT_SKILFUL, "recent forecasts lost to the seasonal naive one; it raises no predictive alert"),
-    ):
+    for state in (DataState.INSUFFICIENT_HISTORY, DataState.STALE, DataState.NOT_SKILFUL):
         if count := states.count(state):
-            return f"{count} of {len(states)} series {'is' if count == 1 else 'are'} {state}: {why}"
+            said = f"{count} of {len(states)} series {'is' if count == 1 else 'are'} {state}"
+            return f"{said}: {reason(state, query)}"
     return _why_not_so_far(result)
 
 

@@ -5,6 +5,7 @@ n series, T columns. `SeriesFrame` is the arrays; `Subject` is what the catalogu
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -28,6 +29,8 @@ Duration = str | int | timedelta
 Bounds = tuple[float | None, float | None]
 Series = int | Mapping[str, str]
 """A series by its row, or by labels that only it has."""
+_LISTED = 12
+"""Names or values that an error lists; the others are counted."""
 
 
 @dataclass(frozen=True)
@@ -110,9 +113,14 @@ class WatchedFrame(SeriesFrame):
         return self.of(super().slice_time(start, end), self.subject)
 
     def select(self, rows: Any) -> WatchedFrame:
-        """The chosen series: indices, a boolean mask over n, or labels they all have."""
+        """The chosen series: indices, a boolean mask over n, or labels they all have (empty: no such label).
+
+        Raises DetectorError where no series has the labels; of a frame without series all that is chosen is none.
+        """
         if isinstance(rows, Mapping):
-            rows = [row for row, labels in enumerate(self.labels) if _has(labels, rows)]
+            wanted, rows = rows, [row for row, labels in enumerate(self.labels) if _has(labels, rows)]
+            if self.n and not rows:
+                raise DetectorError(_why_no_series(self.labels, wanted))
         return self.of(super().select(rows), self.subject)
 
     def row(self, series: Series) -> int:
@@ -208,4 +216,30 @@ def seconds_of(duration: Duration, what: str) -> int:
 
 
 def _has(labels: Mapping[str, str], wanted: Mapping[str, str]) -> bool:
-    return all(labels.get(name) == value for name, value in wanted.items())
+    return all(labels.get(name, "") == value for name, value in wanted.items())
+
+
+def _why_no_series(labels: Sequence[Mapping[str, str]], wanted: Mapping[str, str]) -> str:
+    """What is wrong with labels that no series has: a name, a value, or that they are nowhere together."""
+    for name, value in wanted.items():
+        values = sorted({one.get(name, "") for one in labels})
+        if value in values:
+            continue
+        if values == [""]:
+            known = sorted({known for one in labels for known in one})
+            return f"expected a label of these series, one of {_listed(known)}, got {name!r}{_nearest(name, known)}"
+        return f"expected {name} to be one of {_listed(values)}, got {value!r}{_nearest(value, values)}"
+    from detector.wording import labels_text
+
+    return (
+        f"expected labels that one of the {len(labels)} series has, got {labels_text(wanted)}: none has them together"
+    )
+
+
+def _listed(words: Sequence[str]) -> str:
+    return ", ".join(map(repr, words[:_LISTED])) + (f" and {len(words) - _LISTED} more" if len(words) > _LISTED else "")
+
+
+def _nearest(word: object, known: Sequence[str]) -> str:
+    close = difflib.get_close_matches(str(word), known, n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""

@@ -134,6 +134,12 @@ def worker_push(**changes: float | str) -> bytes:
     return render(families.values())
 
 
+def push(gateway: Pushgateway, body: bytes, job: str = names.JOB) -> None:
+    """Push to a group of one query."""
+    group = f"{gateway.url}/metrics/job/{job}/{names.FOR}/node_cpu_usage/{names.SHARD}/0"
+    requests.put(group, data=body, timeout=5).raise_for_status()
+
+
 def pushed(body: bytes, *, then: bytes | None = None) -> Series:
     """What a scrape of a real Pushgateway finds after a push, and after another that it may refuse."""
     with Pushgateway() as gateway:
@@ -342,14 +348,14 @@ def test_an_alert_says_in_words_what_is_the_matter_and_how_bad(catalogue: Catalo
         told("ModelRetrained", 7,
              ml | {"severity": "info", "kind": "event", "job": "ml-service", "instance": "ml-service-0",
                    "model": "lstm"},
-             "ModelRetrained of ml-service-0 lstm", "A model was trained anew. It was 2m 0s ago."),
+             "ModelRetrained of ml-service-0 lstm", "A model was trained anew. It was 2 min ago."),
         told("MLServiceDown", 2,
              ml | {"severity": "critical", "kind": "availability", "job": "ml-service", "instance": "ml-0"},
              "ml-service of ml-0 is down",
              "Predicts with the ensemble of models. It does not answer: its state is 0, 1 is well."),
         told("DetectorCycleLate", 11, worker | {"for": "node_cpu_usage", "shard": "0"},
              "Forecasts of node_cpu_usage are out of date",
-             "They ran out 10m 0s ago and nothing newer came; its predictions are quiet."),
+             "They ran out 10 min ago and nothing newer came; its predictions are quiet."),
     ]  # fmt: skip
     whole = case("words", [retrained, up, late], [])
     promtool(tmp_path, catalogue, [whole | {"alert_rule_test": looks}])
@@ -377,6 +383,32 @@ def test_a_worker_that_is_dead_late_refused_or_blind_is_told(catalogue: Catalogu
         catalogue,
         [case("worker", [series], looks), case("never there", [], fires(catalogue, "DetectorDown"))],
     )
+
+
+def test_the_workers_pushgateway_is_missed_whatever_its_job_is_called_and_nobody_elses_is(
+    catalogue: Catalogue, tmp_path: Path
+) -> None:
+    (tmp_path / "rules.yml").write_text(render_rules(catalogue, time_scale=60))
+    firing = 'ALERTS{alertname="PushgatewayDown", alertstate="firing"}'
+    with Pushgateway() as ours, Pushgateway() as theirs:
+        push(ours, worker_push())
+        push(theirs, b"rows 1\n", job="nightly")
+        jobs = {"results": ours.address, "batch": theirs.address}
+        config = prometheus_config(jobs, honor_labels=list(jobs), rule_files=[tmp_path / "rules.yml"])
+        with Prometheus(config, directory=tmp_path) as prometheus:
+
+            def ask(expr: str) -> list[str]:
+                answer = requests.get(f"{prometheus.url}/api/v1/query", params={"query": expr}, timeout=10).json()
+                return sorted(one["metric"].get("job", "") for one in answer["data"]["result"])
+
+            known = 'push_time_seconds{job="detector"} and on () (count(pushgateway_build_info) == 2)'
+            wait_until(lambda: ask(known), within=30, what="a scrape of both")
+            theirs.kill()
+            missed = 'sum_over_time((up{job="batch"} == bool 0)[1m:1s]) >= 5'  # longer than the rule's `for`
+            wait_until(lambda: ask(missed), within=30, what="theirs to be missed")
+            assert ask(firing) == []
+            ours.kill()
+            wait_until(lambda: "results" in ask(firing), within=30, what="the alert on ours")
 
 
 @pytest.mark.slow

@@ -166,6 +166,37 @@ def test_a_series_is_found_by_row_or_by_labels() -> None:
             frame.row(wrong)
 
 
+@pytest.mark.parametrize(
+    ("wanted", "said"),
+    [
+        (
+            {"instanc": "node-1"},
+            r"a label of these series, one of 'instance', 'job', got 'instanc'; did you mean 'insta",
+        ),
+        ({"zone": "node-1"}, r"one of 'instance', 'job', got 'zone'$"),
+        (
+            {"instance": "node-7x"},
+            r"instance to be one of 'node-0', .* and 2 more, got 'node-7x'; did you mean 'node-7'",
+        ),
+        ({"instance": 1}, r"instance to be one of .*, got 1"),
+        ({"instance": "node-1", "job": "b"}, r"none has them together"),
+    ],
+)
+def test_labels_that_no_series_has_are_refused_with_those_there_are(wanted: dict[str, str], said: str) -> None:
+    labels = tuple({"instance": f"node-{i}", "job": "a" if i else "b"} for i in range(14))
+    frame = WatchedFrame(np.zeros((14, 2)), labels, start=0, step=60)
+    with pytest.raises(DetectorError, match=said):
+        frame.select(wanted)
+
+
+def test_labels_choose_the_series_that_have_them_and_an_empty_value_those_without() -> None:
+    frame = WatchedFrame(np.zeros((3, 2)), ({"a": "1"}, {"a": "1", "b": "2"}, {"b": "2"}), start=0, step=60)
+    assert frame.select({"a": "1"}).n == 2
+    assert frame.select({"a": "1", "b": ""}).labels == ({"a": "1"},)
+    assert frame.select({}).n == 3
+    assert frame.select([]).select({"a": "1"}).n == 0
+
+
 def test_now_is_the_newest_number_of_each_series() -> None:
     frame = daily(3)
     frame.values[1, -2:] = np.nan

@@ -97,8 +97,8 @@ def test_nothing_but_the_two_is_about_to_break_its_objective() -> None:
 @pytest.mark.parametrize(
     ("text", "seconds"),
     [
-        ("It is expected above 90% in about 1d 2h 3m 4s (median); the probability within 7d is 99%.", 93784.0),
-        ("It is expected above 90% in about 45.5s (median); the probability within 7d is 99%.", 45.5),
+        ("It is expected above 90% in about 1 d 2 h (median); the probability within 7d is 99%.", 93600.0),
+        ("It is expected above 90% in about 45.5 s (median); the probability within 7d is 99%.", 45.5),
         ("It is expected above 90% at a time that cannot be told, the median lies beyond the forecast; the …", None),
     ],
 )

@@ -65,7 +65,7 @@ def test_the_next_step_of_a_check_names_the_catalogue_that_was_checked(tmp_path:
         app, ["render", "-c", str(catalogue), "-e", "home", "-o", str(tmp_path / "o"), "--check"]
     )
     assert checked.exit_code == 1
-    assert f"--catalogue {catalogue}" in checked.output
+    assert f"next: detector render {catalogue} --env home" in checked.output
 
 
 @pytest.mark.parametrize("option", [["--check"], ["--env", "staging"]])

@@ -15,6 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from detector import conventions as names
 from detector.catalogue import Query, load_catalogue, parse_catalogue
+from detector.demo.board import parse_eta
 from detector.exposition import Family, render
 from detector.programs import find_program
 from detector.prometheus_syntax import matcher
@@ -136,7 +137,7 @@ def test_every_prediction_fires_when_decided_and_is_quiet_when_not_or_when_the_w
     for query in loaded.queries.values():
         if query.alert is None:
             continue
-        firing = [expected_alert(query, SOURCE, "in about 6h 0m 0s (median)")]
+        firing = [expected_alert(query, SOURCE, "in about 6 h (median)")]
         for title, alert, valid_until, expected in (
             ("fires", 1.0, ALIVE, firing),
             ("quiet", 0.0, ALIVE, []),
@@ -147,6 +148,50 @@ def test_every_prediction_fires_when_decided_and_is_quiet_when_not_or_when_the_w
             cases.append(case(f"{query.name} {title}", series, query.alert.name, expected))
     assert len(cases) >= 3 * 7
     promtool(tmp_path, render_rules(loaded), cases)
+
+
+def test_a_time_to_the_breach_is_told_in_two_units_at_most_and_no_seconds_from_a_minute_on(
+    pushgateway: Pushgateway, tmp_path: Path
+) -> None:
+    loaded = load_catalogue("day_trade")
+    query = loaded.query("ml_ensemble_accuracy")
+    cases = []
+    for eta, said in (
+        (45.5, "45.5 s"),
+        (60, "1 min"),
+        (754, "12 min"),
+        (4 * 3600 + 180, "4 h 3 min"),
+        (4 * 3600 + 192.6, "4 h 3 min"),
+        (4 * 3600 + 59, "4 h"),
+        (20 * 3600 + 1800, "20 h 30 min"),
+        (24 * 3600 + 59, "1 d"),
+        (56 * 3600 + 600, "2 d 8 h"),
+    ):
+        body = exposition(query, SOURCE, alert=1, valid_until=ALIVE, eta=eta)
+        read = parse_eta(f"in about {said} (median)")  # as the demo does
+        assert read is not None
+        assert 0 <= eta - read < (3600 if eta >= 86400 else 60)
+        expected = [expected_alert(query, SOURCE, f"in about {said} (median)")]
+        cases.append(case(said, scraped(pushgateway, query, body), "EnsembleAccuracyForecast", expected))
+    promtool(tmp_path, render_rules(loaded), cases)
+
+
+@pytest.mark.parametrize(
+    ("value", "said"), [(0.25, "250 ms"), (2.5, "2.5 s"), (100, "1 min 40 s"), (600, "10 min"), (7999, "2 h 13 min")]
+)
+def test_a_measured_time_keeps_its_seconds_below_an_hour(value: float, said: str, tmp_path: Path) -> None:
+    text = """
+queries:
+  age: {expr: age_seconds, unit: seconds, objective: {below: 0.1}, threshold_alert: {name: Old, severity: warning}}
+"""
+    found = case(said, [{"series": "age_seconds", "values": f"{value}x20"}], "Old", [])
+    labels = {"for": "age", "kind": "threshold", "severity": "warning", "channel": "alerts"}
+    annotations = {"summary": "age is above 0.1 s", "description": f"It is {said}."}
+    found["alert_rule_test"][0] |= {
+        "eval_time": "19m",
+        "exp_alerts": [{"exp_labels": labels, "exp_annotations": annotations}],
+    }
+    promtool(tmp_path, render_rules(parse_catalogue(text, "ages.yaml")), [found])
 
 
 def test_a_prediction_without_a_median_time_says_so(pushgateway: Pushgateway, tmp_path: Path) -> None:
@@ -166,7 +211,7 @@ def test_a_prediction_names_the_horizon_that_was_decided_on_and_its_labels_do_no
     loaded = load_catalogue("day_trade")
     query = loaded.query("node_disk_usage")
     body = exposition(query, SOURCE, alert=1, valid_until=ALIVE, decided_on=decided_on)
-    expected = [expected_alert(query, SOURCE, "in about 6h 0m 0s (median)", within=within)]
+    expected = [expected_alert(query, SOURCE, "in about 6 h (median)", within=within)]
     series = scraped(pushgateway, query, body)
     promtool(tmp_path, render_rules(loaded), [case("horizon", series, "NodeDiskForecast", expected)])
 
@@ -185,7 +230,7 @@ def test_a_prediction_carries_the_labels_of_its_source_whatever_they_hold(
     loaded = load_catalogue("day_trade")
     query = loaded.query("node_disk_usage")
     series = scraped(pushgateway, query, exposition(query, source, alert=1, valid_until=ALIVE))
-    expected = [expected_alert(query, source, "in about 6h 0m 0s (median)")]
+    expected = [expected_alert(query, source, "in about 6 h (median)")]
     promtool(tmp_path, render_rules(loaded), [case("labels", series, "NodeDiskForecast", expected)])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import html
 import os
 import re
 import signal
@@ -20,7 +21,7 @@ from typer.testing import CliRunner
 
 from detector.catalogue import parse_catalogue
 from detector.cli import app
-from detector.conventions import SERVED
+from detector.conventions import SERVED, STATES
 from detector.errors import ConfigError
 from detector.loopback import free_port
 from detector.render.remote_read import remote_read
@@ -223,6 +224,34 @@ def test_the_page_shows_every_query_with_odds_time_and_state_and_escapes_what_it
     assert "insufficient_history" in page
 
 
+def test_the_page_says_of_every_state_but_ok_what_it_means_and_what_to_do() -> None:
+    store, now = MemoryStore(), int(time.time())
+    lines = [Line({"model": f"{state}-{i}"}, state, now=1.0) for state in STATES for i in range(2)]
+    store.save(showing_key("accuracy", "0"), Showing(now, now + 180, ["1h", "24h"], lines).to_bytes())
+    with served(store=store) as url:
+        page = html.unescape(re.sub(r"<[^>]+>", "", get(url).text))
+    for said in (
+        "insufficient_history (2 of 12): under 48 points of history; forecasts begin when it reaches back 48m",
+        "no_data (2 of 12): no point in the last 14d; detector check-config FILE --against settings tells what",
+        "stale (2 of 12): no new point for more than 5m: is it still scraped?",
+        "not_skilful (2 of 12): recent forecasts were worse than repeating the day or week before",
+        "error (2 of 12): the cycle failed; the worker's log says why",
+    ):
+        assert said in page, said
+    assert "ok (2 of 12)" not in page
+
+
+def test_the_page_says_what_a_query_without_series_or_without_a_cycle_needs() -> None:
+    store, now = MemoryStore(), int(time.time())
+    with served(store=store) as url:
+        assert "No cycle of the worker has left anything" in get(url).text
+    store.save(showing_key("accuracy", "0"), Showing(now, now + 180, ["1h", "24h"], []).to_bytes())
+    with served(store=store) as url:
+        page = get(url).text
+    assert "no point in the last 14d" in page
+    assert "No cycle of the worker" not in page
+
+
 def test_the_page_says_what_failed_what_is_late_and_what_is_still_to_come() -> None:
     text = "queries: {one: {expr: up, unit: count}, two: {expr: up, unit: count}, three: {expr: up, unit: count}}"
     several = listening_on(parse_catalogue(text, "test.yaml"), "127.0.0.1:0")
@@ -235,6 +264,7 @@ def test_the_page_says_what_failed_what_is_late_and_what_is_still_to_come() -> N
         page = get(url).text
     assert "error: Prometheus cannot be reached &lt;&amp;&gt;" in page
     assert re.search(r"late: newest slot [\d:]+, 2 h ago", page)
+    assert "raise no alert; is the worker running?" in page
     assert 'Not computed yet</h2><p class="dim">three<' in page
 
 

@@ -184,7 +184,7 @@ def _head(url: str, guessed: bool) -> str:
 # {what}
 #
 # Next: detector check-config THIS_FILE --against settings
-#       DETECTOR_CATALOGUE=THIS_FILE detector run
+#       detector run THIS_FILE
 # Every key is described in docs/catalogue.md.
 
 settings:

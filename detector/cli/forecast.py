@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from detector.cli.catalogue_file import names_catalogue
+
 if TYPE_CHECKING:
     from detector.api import Detector, WatchedFrame
     from detector.outlook import FrameForecast
@@ -30,7 +32,8 @@ def command(
         typer.Option(metavar="URL", help="Prometheus. Default: the one in the catalogue.", show_default=False),
     ] = None,
     catalogue: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Catalogue file or built-in name.", show_default=False)
+        str | None,
+        typer.Option("--catalogue", "-c", metavar="FILE", help="Catalogue file or built-in name.", show_default=False),
     ] = None,
     threshold: Annotated[
         float | None,
@@ -150,10 +153,17 @@ def _detector(catalogue: str | None, url: str | None, query: str | None) -> Dete
 def _check_query(query: str, known: list[str], origin: str) -> None:
     import difflib
 
+    from detector.catalogue.load import load_catalogue
     from detector.errors import ConfigError
 
     if query in known:
         return
+    if names_catalogue(query):
+        named = list(load_catalogue(query).queries)
+        raise ConfigError(
+            f"expected the name of a query, got the catalogue {query}; "
+            f"next: detector forecast {named[0]} --catalogue {query} (it has {', '.join(named)})"
+        )
     close = difflib.get_close_matches(query, known, n=1)
     hint = f"did you mean {close[0]!r}?" if close else f"it has {', '.join(known)}."
     raise ConfigError(f"there is no query {query!r} in {origin}; {hint} (PromQL goes into --expr)")

@@ -6,20 +6,14 @@ from typing import Annotated
 
 import typer
 
+from detector.cli.catalogue_file import CatalogueFile, CatalogueOption, chosen_catalogue
+
 EPILOG = "Example: detector purge --dry-run --pushgateway http://localhost:9091"
 
 
 def command(
-    catalogue: Annotated[
-        str | None,
-        typer.Option(
-            "--catalogue",
-            "-c",
-            metavar="FILE",
-            help="Catalogue file or built-in name; its settings name the Pushgateways.",
-            show_default=False,
-        ),
-    ] = None,
+    file: CatalogueFile = None,
+    catalogue: CatalogueOption = None,
     pushgateway: Annotated[
         str | None, typer.Option(metavar="URL", help="This Pushgateway instead of the catalogue's.", show_default=False)
     ] = None,
@@ -36,7 +30,7 @@ def command(
     from detector.sink import PushgatewaySink
     from detector.wording import count_text
 
-    settings = with_servers(load_catalogue(catalogue), pushgateway=pushgateway).settings
+    settings = with_servers(load_catalogue(chosen_catalogue(file, catalogue)), pushgateway=pushgateway).settings
     sink = PushgatewaySink(settings.pushgateways)
     groups = sink.groups(JOB) if dry_run else delete_groups(sink)
     said = "would delete" if dry_run else "deleted"

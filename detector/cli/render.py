@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from detector.cli.catalogue_file import CatalogueFile, CatalogueOption, chosen_catalogue, names_catalogue
+
 if TYPE_CHECKING:
     from detector.catalogue import Catalogue
 
@@ -15,7 +17,7 @@ EPILOG = """Examples: detector render --env production --out deploy/production
 
 detector render --env production --out deploy/production --check
 
-detector render rules --catalogue my.yaml --out /etc/prometheus/rules/detector.yml"""
+detector render rules my.yaml --out /etc/prometheus/rules/detector.yml"""
 
 
 _STRAYS_TOLD = 10
@@ -33,11 +35,15 @@ class What(StrEnum):
 
 def command(
     what: Annotated[
-        What, typer.Argument(help="An environment's tree, rules, a small Alertmanager setup, a page on dashboards.")
-    ] = What.tree,
-    catalogue: Annotated[
-        str | None, typer.Option("--catalogue", "-c", metavar="FILE", help="A catalogue file, or a built-in name.")
-    ] = None,
+        str,
+        typer.Argument(
+            metavar="WHAT",
+            help="tree (an environment's), rules, alertmanager (a small setup) or dashboards (a page on them).",
+            autocompletion=lambda incomplete: [one for one in What if one.startswith(incomplete)],
+        ),
+    ] = "tree",
+    file: CatalogueFile = None,
+    catalogue: CatalogueOption = None,
     env: Annotated[
         str | None, typer.Option("--env", "-e", metavar="NAME", help="tree: which of the catalogue's environments.")
     ] = None,
@@ -56,15 +62,16 @@ def command(
     from detector.catalogue import load_catalogue
     from detector.errors import ConfigError
 
-    if what is not What.tree and (check or env is not None):
+    part, file = _part(what, file)
+    if part is not What.tree and (check or env is not None):
         raise ConfigError(
-            f"render {what}: expected no {'--check' if check else '--env'}, which is for the tree; got it"
+            f"render {part}: expected no {'--check' if check else '--env'}, which is for the tree; got it"
         )
-    loaded = load_catalogue(catalogue)
-    if what is What.tree:
+    loaded = load_catalogue(chosen_catalogue(file, catalogue))
+    if part is What.tree:
         _tree(loaded, env, out, check=check)
         return
-    text = _text(loaded, what, receiver)
+    text = _text(loaded, part, receiver)
     if out is None:
         typer.echo(text, nl=False)
         return
@@ -73,6 +80,17 @@ def command(
     except OSError as error:
         raise ConfigError(f"cannot write {out}: {error.strerror}") from error
     typer.echo(f"wrote {out}", err=True)
+
+
+def _part(what: str, file: str | None) -> tuple[What, str | None]:
+    """What to render, and of which file: `detector render my.yaml` is the tree of that catalogue."""
+    from detector.errors import ConfigError
+
+    if what in list(What):
+        return What(what), file
+    if file is None and names_catalogue(what):
+        return What.tree, what
+    raise ConfigError(f"render: expected WHAT to be one of {', '.join(What)}, or a catalogue file, got {what}")
 
 
 def _text(catalogue: Catalogue, what: What, receiver: str) -> str:
@@ -90,8 +108,11 @@ def _tree(catalogue: Catalogue, env: str | None, out: Path | None, *, check: boo
     from detector.render.tree import differences, render_tree, strays, write_tree
 
     if env is None or out is None:
+        known = ", ".join(catalogue.environments)
+        if not known:
+            rules = " ".join(("detector render rules", *_named(catalogue)))
+            raise ConfigError(f"render: expected environments in the catalogue, got none; its rules alone: {rules}")
         missing = "--env" if env is None else "--out"
-        known = ", ".join(catalogue.environments) or "none"
         raise ConfigError(f"render: expected {missing}; the catalogue's environments are {known}")
     files = render_tree(catalogue, env)
     if not check:
@@ -103,12 +124,18 @@ def _tree(catalogue: Catalogue, env: str | None, out: Path | None, *, check: boo
     for path in different:
         typer.echo(f"{out / path} is not what the catalogue renders", err=True)
     if different:
-        named = f" --catalogue {catalogue.origin}" if catalogue.origin and Path(catalogue.origin).is_file() else ""
-        typer.echo(f"next: detector render --env {env}{named} --out {out}", err=True)
+        again = " ".join(("detector render", *_named(catalogue), "--env", env, "--out", str(out)))
+        typer.echo(f"next: {again}", err=True)
     beside = strays(files, out)
     _tell_strays(out, beside)
     if different or beside:
         raise typer.Exit(1)
+
+
+def _named(catalogue: Catalogue) -> list[str]:
+    """The argument FILE that names this catalogue: a file, or a built-in one."""
+    origin = Path(catalogue.origin or "")
+    return [str(origin) if origin.is_file() else origin.stem] if catalogue.origin else []
 
 
 def _tell_strays(out: Path, paths: list[str]) -> None:

@@ -6,21 +6,14 @@ from typing import Annotated
 
 import typer
 
-EPILOG = "Example: detector run --catalogue my.yaml --once --dry-run"
+from detector.cli.catalogue_file import CatalogueFile, CatalogueOption, chosen_catalogue
+
+EPILOG = "Example: detector run my.yaml --once --dry-run"
 
 
 def command(
-    catalogue: Annotated[
-        str | None,
-        typer.Option(
-            "--catalogue",
-            "-c",
-            metavar="FILE",
-            help="Catalogue file or built-in name (day_trade, node_exporter). "
-            "Without it the one of DETECTOR_CATALOGUE, or day_trade.",
-            show_default=False,
-        ),
-    ] = None,
+    file: CatalogueFile = None,
+    catalogue: CatalogueOption = None,
     once: Annotated[bool, typer.Option("--once", help="Run one cycle of every query, show it and leave.")] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print what would be pushed; push and remember nothing.")
@@ -61,7 +54,7 @@ def command(
 
     if serve is not None and (once or dry_run):
         raise ConfigError("--serve: expected a worker that goes on and remembers, got --once or --dry-run")
-    loaded = run.with_servers(load_catalogue(catalogue), url=url, pushgateway=pushgateway)
+    loaded = run.with_servers(load_catalogue(chosen_catalogue(file, catalogue)), url=url, pushgateway=pushgateway)
     settings = loaded.settings
     level = "WARNING" if once else None
     configure_logging(environment=settings.environment, timezone=settings.timezone, level=level)

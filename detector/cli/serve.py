@@ -6,21 +6,14 @@ from typing import Annotated
 
 import typer
 
-EPILOG = "Example: detector serve --catalogue my.yaml --listen 127.0.0.1:9208 (then open http://127.0.0.1:9208/)"
+from detector.cli.catalogue_file import CatalogueFile, CatalogueOption, chosen_catalogue
+
+EPILOG = "Example: detector serve my.yaml --listen 127.0.0.1:9208 (then open http://127.0.0.1:9208/)"
 
 
 def command(
-    catalogue: Annotated[
-        str | None,
-        typer.Option(
-            "--catalogue",
-            "-c",
-            metavar="FILE",
-            help="Catalogue file or built-in name (day_trade, node_exporter). "
-            "Without it the one of DETECTOR_CATALOGUE, or day_trade.",
-            show_default=False,
-        ),
-    ] = None,
+    file: CatalogueFile = None,
+    catalogue: CatalogueOption = None,
     listen: Annotated[
         str | None,
         typer.Option(
@@ -56,7 +49,7 @@ def command(
     from detector.serve.queue import Queue
     from detector.serve.server import HttpServer
 
-    loaded = run.listening_on(run.with_servers(load_catalogue(catalogue), url=url), listen)
+    loaded = run.listening_on(run.with_servers(load_catalogue(chosen_catalogue(file, catalogue)), url=url), listen)
     broker = os.environ.get("DETECTOR_BROKER_URL") or loaded.settings.redis
     loaded = run.keeping_state_at(loaded, broker)
     configure_logging(environment=loaded.settings.environment, timezone=loaded.settings.timezone)

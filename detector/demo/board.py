@@ -20,16 +20,16 @@ if TYPE_CHECKING:
 TOLERANCE = 0.25
 """A delivered time to breach is right within this part of the true one."""
 MEDIA = {"slack": "Slack", "email": "mail to", "sms": "SMS", "teams": "Teams"}
-_ETA = re.compile(r"in about (?P<duration>-?(?:[0-9.]+(?:d|h|m|ms|s)\s?)+)\(median\)")
-_PART = re.compile(r"([0-9.]+)(d|h|ms|m|s)")
-_SECONDS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
+_ETA = re.compile(r"in about (?P<duration>(?:[0-9.]+ (?:d|h|min|s|ms) )+)\(median\)")
+_PART = re.compile(r"([0-9.]+) ([a-z]+)")
+_SECONDS = {"d": 86400.0, "h": 3600.0, "min": 60.0, "s": 1.0, "ms": 0.001}
 
 
 def parse_eta(text: str) -> float | None:
     """Seconds to the breach that the description of a predictive alert tells; None where it tells none.
 
-    >>> parse_eta("It is expected below 93% in about 5h 12m 3s (median); the probability within 24h is 97.2%.")
-    18723.0
+    >>> parse_eta("It is expected below 93% in about 5 h 12 min (median); the probability within 24h is 97.2%.")
+    18720.0
     """
     found = _ETA.search(text)
     if found is None:

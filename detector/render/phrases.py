@@ -10,6 +10,19 @@ if TYPE_CHECKING:
     from detector.catalogue.schema import Query
 
 
+_DROP_SECONDS = ("m [0-9]+s$", "m")
+"""Of `12m 34s` and `4h 3m 12s`, as humanizeDuration writes them."""
+_KEEP_SECONDS = ("(h [0-9]+m) [0-9]+s$", "$1")
+"""The same, but a measured minute or two keeps them."""
+_AS_PEOPLE_WRITE = (
+    ("(d [0-9]+h) .*", "$1"),
+    ("( 0[hms])+$", ""),
+    ("m( |$)", "min$1"),
+    ("([0-9])([a-z])", "$1 $2"),
+)
+"""Two units at most and no zero at the end; `min` is a minute, and a blank stands before each unit."""
+
+
 def subject(name: str, parts: tuple[str, ...] = PARTS) -> str:
     """What it is about and what tells its series apart, "node_disk_usage of node-2 /data"."""
     return f"{name}{{{{ with $labels.instance }}}} of {{{{ . }}}}{{{{ end }}}}" + "".join(
@@ -40,7 +53,20 @@ def value_template(query: Query) -> str:
     shown = {
         "ratio": "$value | humanizePercentage",
         "percent": 'printf "%.1f%%" $value',
-        "seconds": "$value | humanizeDuration",
+        "seconds": _span("$value", _KEEP_SECONDS),
         "bytes": "$value | humanize1024",
     }
     return f"{{{{ {shown.get(query.unit, '$value | humanize')} }}}}"
+
+
+def span_template(seconds: str) -> str:
+    """A span of time as people say it, "12 min", "4 h 3 min", "2 d 8 h"; `seconds` is the template's variable.
+
+    What is left out is cut off, not rounded: a time to a breach errs on the early side.
+    """
+    return f"{{{{ {_span(seconds, _DROP_SECONDS)} }}}}"
+
+
+def _span(seconds: str, first: tuple[str, str]) -> str:
+    steps = "".join(f' | reReplaceAll "{found}" "{instead}"' for found, instead in (first, *_AS_PEOPLE_WRITE))
+    return f"{seconds} | humanizeDuration{steps}"

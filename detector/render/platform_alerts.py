@@ -7,7 +7,7 @@ from typing import Any
 from detector.catalogue.schema import Event, Service
 from detector.prometheus_syntax import matcher
 from detector.render.labels import AVAILABILITY, EVENT, alert_labels
-from detector.render.phrases import literal, sentence, subject
+from detector.render.phrases import literal, sentence, span_template, subject
 
 EVENT_SLACK_SECONDS = 60
 """So much longer than it lasts is an event shown: its first scrape and evaluation come late."""
@@ -43,6 +43,6 @@ def event_rule(name: str, event: Event) -> dict[str, Any]:
         "labels": alert_labels(event, "info", EVENT, event.service),
         "annotations": {
             "summary": subject(name),
-            "description": f"{sentence(event.description)}It was {{{{ $value | humanizeDuration }}}} ago.",
+            "description": f"{sentence(event.description)}It was {span_template('$value')} ago.",
         },
     }

@@ -18,7 +18,7 @@ from detector.prometheus_syntax import matcher
 from detector.render.document import dump, scaled_duration
 from detector.render.labels import KIND, LEVEL, PREDICTION, THRESHOLD, WATCHDOG, alert_labels
 from detector.render.objectives import burn_rules, month_rules, recording_rules
-from detector.render.phrases import sentence, subject, value_template, with_unit
+from detector.render.phrases import sentence, span_template, subject, value_template, with_unit
 from detector.render.platform_alerts import down_rule, event_rule
 from detector.render.worker_alerts import path_rules, worker_rules
 from detector.verdict import VALID_SLOTS
@@ -223,7 +223,7 @@ def _eta_template() -> str:
     median = f'min({names.TIME_TO_BREACH}{{%s{names.QUANTILE}=\\"{names.quantile_label(0.5)}\\"}})'
     return (
         f'{{{{ with printf "{median}" $match | query }}}}{{{{ $eta := . | first | value }}}}'
-        f"{{{{ if lt $eta {_NEVER} }}}}in about {{{{ $eta | humanizeDuration }}}} (median)"
+        f"{{{{ if lt $eta {_NEVER} }}}}in about {span_template('$eta')} (median)"
         "{{ else }}at a time that cannot be told, the median lies beyond the forecast{{ end }}"
         "{{ else }}at a time not known{{ end }}"
     )

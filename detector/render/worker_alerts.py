@@ -9,12 +9,16 @@ from detector.catalogue.durations import format_duration
 from detector.catalogue.schema import WorkerAlerts
 from detector.prometheus_syntax import matcher
 from detector.render.labels import WORKER, alert_labels
+from detector.render.phrases import span_template
 
 PUSHED_AT, PUSH_FAILED_AT = "push_time_seconds", "push_failure_time_seconds"
 """Pushgateway's own: when a group was last pushed, and when a push to it was last refused."""
+GATEWAY_BUILD = "pushgateway_build_info"
+"""Pushgateway's own as well: the job and instance that have it are one."""
 ALERTMANAGER_JOB, PROMETHEUS_JOB, PUSHGATEWAY_JOB = "alertmanager", "prometheus", "pushgateway"
 _OF_WORKER = f"{{{matcher('job', names.JOB)}}}"
 _LOST_OVER = "24h"
+_KNOWN_FOR = "24h"
 
 Rule = dict[str, Any]
 
@@ -39,7 +43,7 @@ def worker_rules(about: WorkerAlerts) -> list[Rule]:
             f"time() - max by ({names.FOR}, {names.SHARD}) ({names.VALID_UNTIL}) > 0",
             about.late,
             "Forecasts of {{ $labels.for }} are out of date",
-            "They ran out {{ $value | humanizeDuration }} ago and nothing newer came; its predictions are quiet.",
+            f"They ran out {span_template('$value')} ago and nothing newer came; its predictions are quiet.",
         ),
         _rule(
             about,
@@ -47,7 +51,7 @@ def worker_rules(about: WorkerAlerts) -> list[Rule]:
             f"time() - {PUSHED_AT}{_OF_WORKER}\n  and {PUSH_FAILED_AT}{_OF_WORKER} > {PUSHED_AT}{_OF_WORKER}",
             about.late,
             "The Pushgateway refuses the results{{ with $labels.for }} of {{ . }}{{ end }}",
-            "The last push it took is {{ $value | humanizeDuration }} old, and it refused one since.",
+            f"The last push it took is {span_template('$value')} old, and it refused one since.",
         ),
         _rule(
             about,
@@ -85,10 +89,11 @@ def path_rules(about: WorkerAlerts) -> list[Rule]:
         _rule(
             about,
             "PushgatewayDown",
-            f"up{{{matcher('job', PUSHGATEWAY_JOB)}}} == 0",
+            _gateway_down(),
             about.delivery,
             "The Pushgateway is not scraped",
-            "Its up is {{ $value }}; results of the worker do not reach Prometheus.",
+            "The up of {{ $labels.instance }} (job {{ $labels.job }}) is {{ $value }}; results of the worker do not "
+            "reach Prometheus.",
         ),
         _rule(
             about,
@@ -116,6 +121,20 @@ def path_rules(about: WorkerAlerts) -> list[Rule]:
             "{{ $value | humanize }} notifications a second are not taken.",
         ),
     ]
+
+
+def _gateway_down() -> str:
+    """PromQL: the job of the usual name is down; or, under any name, what was a Pushgateway, and no result is there.
+
+    Somebody else's Pushgateway that is down takes none of the worker's results along. After `_KNOWN_FOR` one of another
+    name is forgotten.
+    """
+    of_usual_name = matcher("job", PUSHGATEWAY_JOB)
+    return (
+        f"up{{{of_usual_name}}} == 0\nor\nup == 0\n"
+        f"  and on (job, instance) last_over_time({GATEWAY_BUILD}[{_KNOWN_FOR}])\n"
+        f"  and on () absent({PUSHED_AT}{_OF_WORKER})"
+    )
 
 
 def _rule(about: WorkerAlerts, name: str, expr: str, lasting: int, summary: str, description: str) -> Rule:

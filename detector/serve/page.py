@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from html import escape
 from zoneinfo import ZoneInfo
 
 from detector import __version__
+from detector.reasons import reason
 from detector.serve.shelf import Place, Shelf
 from detector.showing import Line, Showing
 from detector.wording import NOTHING, labels_text, level_text, probability_text, span_text, split_common, value_text
@@ -23,7 +26,7 @@ _STYLE = """
 body { font: 14px/1.45 system-ui, sans-serif; margin: 1.5rem auto; max-width: 78rem; padding: 0 1rem; }
 h1 { font-size: 1.25rem; margin: 0; } h2 { font-size: 1rem; margin: 1.6rem 0 .2rem; }
 p { margin: .1rem 0; } .dim { color: var(--dim); } .bad { color: var(--bad); font-weight: 600; }
-.warn { color: var(--warn); } .good { color: var(--good); }
+.why { margin-top: .3rem; max-width: 60rem; } .warn { color: var(--warn); } .good { color: var(--good); }
 .scroll { overflow-x: auto; } table { border-collapse: collapse; width: 100%; }
 th, td { padding: .25rem .6rem; text-align: right; border-bottom: 1px solid var(--line); white-space: nowrap; }
 th { font-weight: 500; color: var(--dim); } th:first-child, td:first-child { text-align: left; white-space: normal; }
@@ -43,6 +46,10 @@ def status_page(shelf: Shelf, now: float) -> str:
             body += _query(place, place.showing, now, zone)
     if waiting:
         body.append(f'<h2>Not computed yet</h2><p class="dim">{escape(", ".join(waiting))}</p>')
+        body.append(
+            '<p class="why">No cycle of the worker has left anything of these here: is it running, with the same '
+            "store? The first cycle learns and takes longest.</p>"
+        )
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>detector: {escape(settings.environment)}'
         f'</title><meta name="viewport" content="width=device-width"><meta http-equiv="refresh" '
@@ -80,12 +87,15 @@ def _query(place: Place, showing: Showing, now: float, zone: ZoneInfo) -> Iterat
     if query.threshold is not None:
         side = "below" if query.breach_above else "above"
         yield f"objective: {side} {escape(level_text(query.threshold, query.unit))} · "
-    yield (_tagged("warn", f"late: {newest}") if _is_late(showing, now) else escape(newest)) + f"{shard}</p>"
+    late = _is_late(showing, now)
+    yield (_tagged("warn", f"late: {newest}") if late else escape(newest)) + f"{shard}</p>"
+    if late:
+        yield _why("late", "these forecasts are no longer valid and raise no alert; is the worker running?")
     if showing.error:
         yield f'<p class="bad">error: {escape(showing.error)}</p>'
         return
     if not showing.lines:
-        yield '<p class="warn">no_data: the query finds nothing</p>'
+        yield _why("no_data", reason("no_data", query))
         return
     yield from _table(place, showing)
 
@@ -107,6 +117,9 @@ def _table(place: Place, showing: Showing) -> Iterator[str]:
     yield "</table></div>"
     if len(lines) > SHOWN:
         yield f'<p class="dim">and {len(lines) - SHOWN} more</p>'
+    for state, number in sorted(Counter(line.state for line in lines).items()):
+        if why := reason(state, place.query):
+            yield _why(f"{state} ({number} of {len(lines)})", why)
 
 
 def _cells(place: Place, showing: Showing, line: Line, name: str) -> Iterator[str]:
@@ -159,6 +172,12 @@ def _worry(line: Line) -> tuple[bool, float, bool, str]:
 
 def _is_late(showing: Showing, now: float) -> bool:
     return now > showing.valid_until
+
+
+def _why(state: str, reason: str) -> str:
+    """A line that says what a state means and what to do."""
+    text = re.sub("`([^`]+)`", r"<code>\1</code>", escape(reason))
+    return f'<p class="why">{_tagged("warn", state)}: {text}</p>'
 
 
 def _tagged(style: str, text: str) -> str:
