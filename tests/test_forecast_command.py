@@ -55,7 +55,7 @@ def test_a_pipe_gets_plain_text_with_one_line_a_series(failing_platform: str) ->
     rows = lines_of(done.stdout, "node-")
     assert len(rows) == 3
     assert re.search(
-        r"node-2 /data +[▁▂▃▄▅▆▇█]{14}│[▁▂▃▄▅▆▇█]{12} +\d+\.\d % +\d+\.\d % \d+\.\d–\d+\.\d +(>9?)?\d+ % .* ok", rows[0]
+        r"node-2 /data +[▁▂▃▄▅▆▇█]{14}│[▁▂▃▄▅▆▇█]{12} +\d+\.\d % +\d+\.\d % \d+\.\d–\d+\.\d +[<>]?\d+ % .* ok", rows[0]
     ), rows[0]
     assert "A breach is above 90 %, 3 points in a row." in done.stdout
     assert "13 more series" in done.stdout
