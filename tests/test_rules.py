@@ -199,7 +199,7 @@ def test_a_prediction_without_a_median_time_says_so(pushgateway: Pushgateway, tm
     query = loaded.query("ml_ensemble_accuracy")
     body = exposition(query, SOURCE, alert=1, valid_until=ALIVE, eta=math.inf, probability=0.4567)
     when = "at a time that cannot be told, the median lies beyond the forecast"
-    expected = [expected_alert(query, SOURCE, when, "45.67%")]
+    expected = [expected_alert(query, SOURCE, when, "45%")]
     series = scraped(pushgateway, query, body)
     promtool(tmp_path, render_rules(loaded), [case("+Inf", series, "EnsembleAccuracyForecast", expected)])
 

@@ -233,5 +233,6 @@ def _probability_template() -> str:
     odds = f'max({names.BREACH_PROBABILITY}{{%s{names.HORIZON}=\\"%s\\"}})'
     return (
         f'{{{{ with printf "{odds}" $match $within | query }}}}the probability within {{{{ $within }}}} is '
-        "{{ . | first | value | humanizePercentage }}{{ else }}the probability is not known{{ end }}"
+        '{{ . | first | value | humanizePercentage | reReplaceAll "[.][0-9]+%" "%" }}'
+        "{{ else }}the probability is not known{{ end }}"
     )
