@@ -98,14 +98,17 @@ def replay(name: str, seed: int, clock: str, start: int, days: float, every: int
 
 
 def measure(names: list[str], seed: int, clock: str, start: int, days: float, every: int) -> list[Quiet]:
-    """Replay queries on two processes, with a progress bar on standard error."""
+    """Replay queries on two processes; tells on standard error what each did as soon as it is done."""
     from rich.console import Console
     from rich.progress import track
 
     run = partial(replay, seed=seed, clock=clock, start=start, days=days, every=every)
+    console, found = Console(stderr=True), []
     with ProcessPoolExecutor(2) as pool:
-        done = track(pool.map(run, names), "replaying", len(names), console=Console(stderr=True))
-        return list(done)
+        for one in track(pool.map(run, names), "replaying", len(names), console=console):
+            found.append(one)
+            console.print(f"{one.query}: {one.fired} of {one.decisions:,} false, highest P {one.highest:.2f}")
+    return found
 
 
 def alerting_queries() -> list[str]:
