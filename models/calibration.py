@@ -22,7 +22,7 @@ from models.examples import Past, examples_of
 from models.panel import Float, Index
 
 ANCHORS = 5
-PRIOR = np.array([-0.3, 0.5, 0.3])  # a, b, c where nothing is known: about what many series teach together
+PRIOR = np.array([-0.2, 0.4, 0.4])  # a, b, c where nothing is known: between the share and the base rate, less sure
 PRIOR_STRENGTH = 20.0  # independent examples that the prior is worth
 LEAST_SLOPE = 0.05
 ROUNDS = 12  # of Newton's method
