@@ -1,7 +1,7 @@
 """What a series' own past answers to a question: examples that odds are learned from, and base rates.
 
 A question is whether a series breaks a threshold for ``run`` consecutive points within a horizon. From an origin of
-the backtest it is answered by what came after; the share of paths and the base rate are as they were then.
+the backtest it is answered by what came after; the share of paths and the base rate are of the rest of the past.
 
 Shapes: C past origins, K paths, T columns, H cells, A anchors: horizons that have coefficients.
 """
@@ -154,7 +154,7 @@ def examples_of(
 ) -> Float:
     """Examples of one series, rows of (anchor, logit of share, logit of base rate, outcome, weight).
 
-    The share is of paths whose errors do not overlap the example; the base rate is that of the time before it.
+    The share is of paths whose errors do not overlap the example, the base rate of windows that do not.
     """
     T, C, A = len(y), len(at), len(anchors)
     out = np.empty((C * A, 5))
@@ -178,8 +178,9 @@ def examples_of(
             count = apart.sum()
             if not asked[c] or o + reach > T or count < FEWEST_PATHS:
                 continue
-            known = max(0, o - reach)  # as now: what had ended by then
-            free, hit = chances[known], hits[known]
+            low, high = max(0, o - 1 - reach), min(T, o - 1 + reach)
+            free = chances[T] - (chances[high] - chances[low])
+            hit = hits[T] - (hits[high] - hits[low])
             windows = max(1.0, free / reach)
             base = ((hit / free if free else 0.5) * windows + 0.5) / (windows + 1.0)
             crossed = (apart & (crossing[c] <= anchors[a])).sum()

@@ -36,10 +36,7 @@ def independent_errors(residual: Array32, origins: Origins, history: Index, ends
     ``[n, H]``, with ``history [n]`` columns and cells that end ``ends [H]`` columns on.
     """
     windows = np.maximum(history, 1)[:, None] / ends
-    few = np.flatnonzero(windows.min(0) < PLENTY)
-    if not len(few):
-        return windows
-    looked_at = few[np.unique(np.geomspace(1, len(few), LOOKED_AT).round().astype(np.int64)) - 1]
+    looked_at = np.unique(np.geomspace(1, len(ends), LOOKED_AT).round().astype(np.int64)) - 1
     errors = np.ascontiguousarray(np.moveaxis(residual[:, :, looked_at], 2, 1))
     lasts = _alike_for(errors, origins, ends[looked_at])
     place = np.log(ends)
