@@ -78,44 +78,57 @@ def base_rates(y: Float, threshold: float, above: bool, run: int, ahead: Index) 
 
 
 @njit(cache=True)
-def _tops(values: Array32, sign: float) -> Array32:
-    """The greatest of ``sign * values [m, H]`` in each SPAN of cells, ``[m, ceil(H / SPAN)]``."""
+def _tops(values: Array32, sign: float, run: int, narrow: int, more: int) -> Array32:
+    """The most that ``run`` cells from one in each SPAN (and ``more`` cells after it) on all reach,
+    ``sign * values [m, H]``, as ``[m, ceil(H / SPAN)]``. A cell from ``narrow`` on stands for itself; one that is not
+    known reaches nothing.
+    """
     m, H = values.shape
     out = np.full((m, (H + SPAN - 1) // SPAN), np.float32(-np.inf))
+    row = np.empty(H, np.float32)
     for i in range(m):
         for h in range(H):
             value = np.float32(sign) * values[i, h]
-            # What is not known may be anything: it rules nothing out.
-            out[i, h // SPAN] = max(out[i, h // SPAN], value if value == value else np.float32(np.inf))
+            row[h] = value if value == value else np.float32(-np.inf)
+        for _ in range(1, run):
+            for h in range(narrow - 1):
+                row[h] = min(row[h], row[h + 1])
+        row[max(0, narrow - run + 1) : narrow] = -np.inf  # too few cells are left for a run
+        for span in range(out.shape[1]):
+            for h in range(span * SPAN, min(H, (span + 1) * SPAN + more)):
+                out[i, span] = max(out[i, span], row[h])
     return out
 
 
 @njit(cache=True)
 def first_crossings(
-    centre: Array32, residual: Array32, asked: NDArray[np.bool_], threshold: float, above: bool, run: int, narrow: int
+    centre: Array32, residual: Array32, asked: Index, threshold: float, above: bool, run: int, narrow: int
 ) -> Index:
-    """First cell in which each path ``centre [C, H] + residual [K, H]`` breaks its threshold, ``[C, K]``; H if none
-    does, or ``asked [C]`` is not set. It breaks where a run of ``run`` cells begins in the first ``narrow`` cells (of
-    one step each), and where a later cell is beyond.
+    """First cell in which each path ``centre [C, H] + residual [K, H]`` breaks its threshold, ``[C, K]``; H if none of
+    the first ``asked [C, K]`` cells does. It breaks where a run of ``run`` cells begins in the first ``narrow`` cells
+    (of one step each), and where a later cell is beyond. A cell that is not known is not beyond.
     """
     (C, H), K = centre.shape, len(residual)
+    narrow = min(narrow, H)
     sign = 1.0 if above else -1.0
     limit = sign * threshold
-    top, of_errors = _tops(centre, sign), _tops(residual, sign)
+    # Most paths are far from it most of the time: a run needs errors that all of it has, and a centre it has somewhere.
+    top, of_errors = _tops(centre, sign, 1, H, run - 1), _tops(residual, sign, run, narrow, 0)
     out = np.full((C, K), H, np.int64)
     for c in range(C):
-        for k in range(K if asked[c] else 0):
-            h = held = 0
-            while h < H:
-                if h % SPAN == 0 and top[c, h // SPAN] + of_errors[k, h // SPAN] <= limit:
-                    h, held = h + SPAN, 0  # most paths are far from it most of the time
+        for k in range(K):
+            for begin in range(0, min(asked[c, k], H), SPAN):
+                if top[c, begin // SPAN] + of_errors[k, begin // SPAN] <= limit:
                     continue
-                beyond = sign * (centre[c, h] + residual[k, h]) > limit
-                held = held + 1 if beyond else 0
-                if beyond and (h >= narrow or held >= run):
-                    out[c, k] = h if h >= narrow else h - run + 1
+                held = 0
+                for h in range(begin, min(H, begin + SPAN + run - 1)):
+                    beyond = sign * (centre[c, h] + residual[k, h]) > limit
+                    held = held + 1 if beyond else 0
+                    if beyond and (h >= narrow or held >= run):
+                        out[c, k] = h if h >= narrow else h - run + 1
+                        break
+                if out[c, k] < H:
                     break
-                h += 1
     return out
 
 
@@ -163,10 +176,15 @@ def examples_of(
     while begin < T and not np.isfinite(y[begin]):
         begin += 1
     first, beyond = next_breach(y, threshold, above, run)
-    asked = np.zeros(C, np.bool_)
+    fits = np.zeros(C, np.bool_)
+    asked = np.zeros((C, len(origins)), np.int64)  # cells up to the furthest anchor that has a use for the path
     for c in range(C):
         o = at[c]
-        asked[c] = begin < o and o + ahead[0] <= T and not beyond[o - 1] and np.isfinite(centre[c, 0])
+        fits[c] = begin < o and o + ahead[0] <= T and not beyond[o - 1] and np.isfinite(centre[c, 0])
+        for a in range(A if fits[c] else 0):
+            for k in range(len(origins)):
+                if o + ahead[a] <= T and origins[k] > 0 and abs(origins[k] - o) >= ahead[a]:
+                    asked[c, k] = anchors[a] + 1
     crossing = first_crossings(centre, residual, asked, threshold, above, run, narrow)
     for a in range(A):
         reach = ahead[a]
@@ -176,7 +194,7 @@ def examples_of(
             o = at[c]
             apart = (origins > 0) & (np.abs(origins - o) >= reach)
             count = apart.sum()
-            if not asked[c] or o + reach > T or count < FEWEST_PATHS:
+            if not fits[c] or o + reach > T or count < FEWEST_PATHS:
                 continue
             low, high = max(0, o - 1 - reach), min(T, o - 1 + reach)
             free = chances[T] - (chances[high] - chances[low])

@@ -81,18 +81,36 @@ def test_the_next_breach_is_the_next_start_of_a_run(run):
         assert first[t] == min((s for s in starts if s >= t), default=2**40)
 
 
-@given(st.lists(st.booleans(), min_size=1, max_size=50), st.integers(1, 4), st.integers(0, 30), st.booleans())
-@settings(max_examples=100, deadline=None)
-def test_the_first_crossing_is_the_first_run_of_steps_or_the_first_wide_cell(beyond, run, narrow, above):
-    H = len(beyond)
-    path = np.where(beyond, 1.0, -1.0) * (1 if above else -1)
-    centre, residual = np.full(H, 0.25, np.float32), (path - 0.25).astype(np.float32)
+def slow_crossing(centre, residual, threshold, above, run, narrow):
+    """The first start of a run of steps, or wide cell beyond: one by one."""
+    H = len(centre)
+    beyond = [is_beyond(c + r, threshold, above) for c, r in zip(centre, residual, strict=True)]
     runs = [h for h in range(H) if all(h + j < min(H, narrow) and beyond[h + j] for j in range(run))]
     # A wide cell is beyond by itself; its lift has seen to the length of the run.
-    want = min([*runs, *(h for h in range(narrow, H) if beyond[h])], default=H)
-    asked = np.array([True, False])
-    found = first_crossings(np.stack([centre, centre]), residual[None], asked, 0.0, above, run, narrow)
-    np.testing.assert_array_equal(found[:, 0], [want, H])
+    return min([*runs, *(h for h in range(narrow, H) if beyond[h])], default=H)
+
+
+@given(st.integers(0, 10**6), st.integers(1, 100), st.integers(1, 40), st.integers(0, 110), st.booleans())
+@settings(max_examples=300, deadline=None)
+def test_the_first_crossing_is_the_first_run_of_steps_or_the_first_wide_cell(seed, H, run, narrow, above):
+    """Restless paths, unknown cells, values at the threshold itself, and a run planted anywhere on a calm path."""
+    rng, sign = np.random.default_rng(seed), 1.0 if above else -1.0
+    centre = rng.integers(-3, 3, (4, H)).astype(np.float32)
+    residual = rng.integers(-3, 3, (5, H)).astype(np.float32)
+    at = rng.integers(H)
+    centre[0], residual[0] = -9.0, 0.0
+    residual[0, at : at + run // 2] = 10.5  # a run whose one half is the error's, and the other the forecast's
+    centre[0, at + run // 2 : at + run] = 3.0
+    centre[1, at : at + run] = 3.0
+    residual[1] = 0.5
+    centre[2, rng.random(H) < 0.1] = NAN
+    residual[2, rng.random(H) < 0.1] = NAN
+    asked = np.where(rng.random((4, 5)) < 0.5, H, rng.integers(0, H + 9, (4, 5)))
+    found = first_crossings(sign * centre, sign * residual, asked, sign * 1.0, above, run, narrow)
+    for c, k in np.ndindex(4, 5):
+        want = slow_crossing(sign * centre[c], sign * residual[k], sign * 1.0, above, run, narrow)
+        if min(found[c, k], want) < asked[c, k]:  # beyond, it may be found or not
+            assert found[c, k] == want, (c, k)
 
 
 @pytest.mark.parametrize("above", [True, False])
@@ -119,7 +137,7 @@ def test_examples_are_what_the_other_paths_and_the_rest_of_the_past_said(above, 
             others = [j for j in range(K) if origins[j] > 0 and abs(origins[j] - o) >= reach]
             if len(others) < FEWEST_PATHS:
                 continue
-            paths = np.ones(1, bool), threshold, above, run, H
+            paths = np.full((1, 1), H), threshold, above, run, H
             crossed = [first_crossings(centre[c : c + 1], residual[[j]], *paths)[0, 0] <= anchors[a] for j in others]
             around = range(max(0, o - 1 - reach), o - 1 + reach)
             hits, chances = slow_counts(y, threshold, above, run, reach, around)
