@@ -25,7 +25,7 @@ ANCHORS = 5
 PRIOR = np.array([-0.2, 0.4, 0.4])  # a, b, c where nothing is known: between the share and the base rate, less sure
 PRIOR_STRENGTH = 20.0  # independent examples that the prior is worth
 LEAST_SLOPE = 0.05
-ROUNDS = 12  # of Newton's method
+ROUNDS, SMALLEST_MOVE = 12, 1e-9  # of Newton's method
 MOMENTS = 16  # different ends of history that have coefficients of their own, at most
 
 Learned = dict[tuple[bytes, bytes, bool, int], Float]
@@ -134,13 +134,16 @@ def regress(rows: Float) -> Float:
         z = X @ b
         return float(w @ (y * z - np.logaddexp(0, z)) - PRIOR_STRENGTH / 2 * ((b - PRIOR) ** 2).sum())
 
+    reached = likelihood(b)
     for _ in range(ROUNDS):
         p = expit(X @ b)
         gradient = X.T @ (w * (y - p)) - PRIOR_STRENGTH * (b - PRIOR)
         curvature = (X * (w * p * (1 - p))[:, None]).T @ X + PRIOR_STRENGTH * np.eye(3)
         move = np.linalg.solve(curvature, gradient)
-        while likelihood(b + move) < likelihood(b) and np.abs(move).max() > 1e-9:
+        while (new := likelihood(b + move)) < reached and np.abs(move).max() > SMALLEST_MOVE:
             move /= 2  # a whole step may overshoot, and never come back
-        b = b + move
+        b, reached = b + move, new
+        if np.abs(move).max() <= SMALLEST_MOVE:
+            break
     b[1:] = np.maximum(b[1:], LEAST_SLOPE)
     return b
