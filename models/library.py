@@ -73,7 +73,7 @@ class PathLibrary:
         with np.errstate(invalid="ignore", divide="ignore"):
             grown = np.nan_to_num(volatile[:, None] / self.volatile, nan=1.0) / VOLATILE_FROM
         out = self.residuals * np.clip(grown, 1.0, VOLATILE_MOST).astype(np.float32)[:, :, None]
-        out[:, :, :near] *= np.exp(np.log(ratio)[:, :, None] * lasts[:near]).astype(np.float32)
+        out[:, :, :near] *= np.exp(np.log(ratio).astype(np.float32)[:, :, None] * lasts[:near].astype(np.float32))
         return out
 
     def lifts(self, widths: Index, above: bool, run: int) -> Array32:
@@ -147,6 +147,20 @@ def _donors(known: NDArray[np.bool_], shifts: Index) -> NDArray[np.int16]:
     return donor
 
 
+@njit(cache=True)
+def lent(residual: Array32, donor: NDArray[np.int16]) -> Array32:
+    """``residual [n, K, H]`` of the donor of each origin and cell; 0 where that is not known either."""
+    out = np.zeros_like(residual)
+    n, K, H = residual.shape
+    for i in range(n):
+        for k in range(K):
+            for h in range(H):
+                value = residual[i, donor[i, k, h], h]
+                if value == value:
+                    out[i, k, h] = value
+    return out
+
+
 def hold_known(residual: Array32) -> Array32:
     """``residual [n, K, H]`` where a cell that fewer than MIN_KNOWN origins know has the errors of the last one before
     it that enough know: a far cell is at least as uncertain as a nearer one.
@@ -177,7 +191,7 @@ def build_library(
     """
     known = hold_known(residual)
     donor = choose_donors(np.isfinite(known), seed)
-    drawn = np.take_along_axis(np.nan_to_num(known), donor, axis=1)
+    drawn = lent(known, donor)
     windows = history[:, None] / ends
     ordered = np.sort(np.ascontiguousarray(np.moveaxis(drawn, 1, 2)), axis=2)
     median = (ordered[:, :, (ordered.shape[2] - 1) // 2] + ordered[:, :, ordered.shape[2] // 2]) / 2

@@ -208,12 +208,13 @@ def _fold(y: Float, p: int, cells: int) -> Float:
     """Means of ``cells`` stretches of each of the newest cycles of ``p`` columns, in a row; NaN where none is known."""
     cycles = min(len(y) // p, CYCLES)
     start = len(y) - cycles * p
+    edges = np.arange(cells + 1) * p // cells
     out = np.empty(cycles * cells)
     for c in range(cycles):
+        at = start + c * p
         for j in range(cells):
-            at = start + c * p
             total, count = 0.0, 0
-            for t in range(at + j * p // cells, at + (j + 1) * p // cells):
+            for t in range(at + edges[j], at + edges[j + 1]):
                 if np.isfinite(y[t]):
                     total += y[t]
                     count += 1
