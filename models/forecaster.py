@@ -81,6 +81,11 @@ class Forecaster:
         self._end, self._learned_to = int(ends[0]), np.array(np.broadcast_to(ends, len(v)))
         self._scorer = AnomalyScorer(self.step, self.seasons)
         self._scores = self._scorer.run_history(v)
+        return self._learn()
+
+    def _learn(self) -> Forecaster:
+        """Learn the forecasts of the values that are there."""
+        v = self._values
         self._blocks, self._now, self._questions = [], [], {}
         self._regimes = find_regimes(v, self.step)
         past, told = self._levelled(), self._regimes.levelled(v, excursions=True)
@@ -129,9 +134,8 @@ class Forecaster:
         scorer, scores = self._scorer, self._scores
         self._scorer = self._scores = None
         known = self.select(stay)
-        start = self._end - (self._values.shape[1] - 1) * self.step
-        new = replace(self).fit(self._values[rows], start)
-        new._scorer = new._scores = None
+        learned_to = np.full(len(rows), self._end)
+        new = replace(self, _values=self._values[rows], _learned_to=learned_to)._learn()
         both = known.beside(new).select(np.argsort(np.concatenate([stay, rows])))
         for name in ("_regimes", "_blocks", "_now", "_learned_to", "_questions"):
             setattr(self, name, getattr(both, name))
