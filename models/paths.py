@@ -1,9 +1,9 @@
 """Sample paths of the future, and everything that is read off them.
 
 Shapes: n series, K paths, H cells, Q quantiles. One :class:`Forecast` holds, for each series and path, the mean of
-every cell and what a breach needs to know about a cell: its extreme. Quantiles, the probability of a breach and the
-time to it come from the same paths; the odds of the paths are calibrated (models/calibration.py), the crossing paths
-weighing as much as their calibrated odds at every horizon.
+every cell and what a breach needs to know about a cell: its extreme. Quantiles are those of the paths, all alike. The
+probability of a breach starts from the share of paths that cross and is calibrated on the past
+(models/calibration.py); the quantiles of the time to it are read off that probability, horizon by horizon.
 """
 
 from __future__ import annotations

@@ -63,7 +63,7 @@ accuracy.to_pandas().describe()
 # ## The forecast
 #
 # `forecast` learns the daily and weekly pattern, the noise, and any slide that has begun, and draws 96 possible
-# futures. Everything below is read off those same futures, so that no table contradicts another.
+# futures. Bands are read off those futures; so are the odds of a breach, corrected by how often such odds came true.
 
 # %%
 forecast = accuracy.forecast("24h")
