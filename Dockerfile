@@ -1,5 +1,5 @@
 # The worker, `beat` and `detector serve`: one image. Runs with a read-only root and a writable /tmp and /var/lib/detector.
-FROM python:3.12.8-slim-bookworm AS build
+FROM python:3.11.11-slim-bookworm AS build
 WORKDIR /src
 COPY requirements.lock pyproject.toml README.md LICENSE ./
 RUN python -m venv /opt/build && /opt/build/bin/pip install --no-cache-dir --require-hashes -r requirements.lock
@@ -10,7 +10,7 @@ COPY detector detector
 COPY models models
 RUN /opt/build/bin/python -m build --wheel --no-isolation && /opt/detector/bin/pip install --no-cache-dir --no-deps dist/*.whl
 
-FROM python:3.12.8-slim-bookworm
+FROM python:3.11.11-slim-bookworm
 RUN useradd --uid 10001 --create-home --home-dir /var/lib/detector detector \
  && install -d -o 10001 /var/log/day-trade
 COPY --from=build /opt/detector /opt/detector

@@ -17,8 +17,10 @@ import pytest
 from packaging.requirements import Requirement
 from typer.testing import CliRunner
 
+from detector.catalogue import parse_catalogue
 from detector.cli import COMMANDS, app
 from detector.errors import StateError
+from detector.programs import find_program
 from detector.servers import Redis
 from detector.simulate import KINDS
 from tests.waiting import wait_until
@@ -262,6 +264,50 @@ def test_the_lock_is_exact_hashed_and_names_no_host() -> None:
 def test_the_build_backend_is_in_the_lock() -> None:
     for text in PROJECT["build-system"]["requires"]:
         assert re.search(rf"^{Requirement(text).name}==", LOCK, re.MULTILINE)
+
+
+#: What is imported under another name than its package has.
+IMPORTED_AS = {"re2": "google-re2", "sklearn": "scikit-learn", "yaml": "pyyaml"}
+
+
+def test_whatever_the_worker_imports_is_declared() -> None:
+    declared = {Requirement(text).name for text in PROJECT["project"]["dependencies"]}
+    own = {"detector", "models", "celeryconfig"} | set(sys.stdlib_module_names)
+    for path in sorted([*(ROOT / "detector").rglob("*.py"), *(ROOT / "models").rglob("*.py")]):
+        for name in set(imports(ast.parse(path.read_text()))) - own:
+            assert IMPORTED_AS.get(name, name.replace("_", "-")) in declared, (path, name)
+
+
+# -- the README ------------------------------------------------------------------------------------
+
+
+def blocks_of(language: str) -> list[str]:
+    """The README's blocks of code in one language."""
+    return re.findall(rf"^```{language}\n(.*?)^```", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+
+
+def test_the_catalogue_in_the_readme_is_one() -> None:
+    mine = parse_catalogue(blocks_of("yaml")[0], "my.yaml")
+    query = mine.query("root_disk")
+    assert (query.threshold, query.alert and query.alert.name) == (90, "DiskFillForecast")
+
+
+def test_what_the_readme_puts_into_prometheus_is_accepted_by_it(tmp_path: Path) -> None:
+    (tmp_path / "prometheus.yml").write_text(blocks_of("yaml")[1])
+    (tmp_path / "detector-rules.yml").write_text("groups: []\n")
+    answer = run(find_program("promtool"), "check", "config", tmp_path / "prometheus.yml")
+    assert answer.returncode == 0, answer.stderr
+
+
+def test_the_python_in_the_readme_runs_on_a_real_server(
+    failing_platform: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    [code] = blocks_of("python")
+    assert "http://localhost:9090" in code
+    assert "node_load1" in code
+    code = code.replace("http://localhost:9090", failing_platform).replace("node_load1", "node_disk_usage")
+    exec(compile(code, "README.md", "exec"), {})
+    assert "time_to_breach_p50" in capsys.readouterr().out
 
 
 # -- the house -------------------------------------------------------------------------------------
