@@ -21,6 +21,8 @@ from detector.frame import SeriesFrame
 from detector.history import History
 from detector.run import build_store
 from detector.servers import Prometheus, Pushgateway, Redis, prometheus_config
+from detector.simulate import Platform
+from detector.simulate.backfill import backfill
 from tests.waiting import wait_until
 
 CATALOGUE = """
@@ -38,6 +40,13 @@ queries:
     horizons: [1h]
     objective: {{below: 1000}}
     alert: {{name: LoadForecast}}
+  accuracy:
+    expr: ml_ensemble_accuracy
+    unit: ratio
+    every: 15s
+    step: 1m
+    history: 2d
+    horizons: [1h]
   broken:
     expr: load{{
     unit: count
@@ -176,8 +185,10 @@ def test_worker_and_beat_bring_forecasts_into_prometheus(
     from detector.catalogue import Endpoint
     from detector.source import PrometheusSource
 
+    past, now = tmp_path / "past", int(time.time()) // 60 * 60
+    backfill(Platform(seed=3), past, start=now - 2 * 86400, end=now, queries=["ml_ensemble_accuracy"])
     config = prometheus_config({"app": exporter, "gateway": pushgateway.address}, honor_labels=["gateway"])
-    server = prometheus(config)
+    server = prometheus(config, data=past)
     catalogue = tmp_path / "catalogue.yaml"
     catalogue.write_text(CATALOGUE.format(prometheus=server.url, pushgateway=pushgateway.url, redis=redis.url))
     environment = {**os.environ, "DETECTOR_CATALOGUE": str(catalogue), "PYTHONPATH": str(Path(__file__).parents[1])}
@@ -195,13 +206,14 @@ def test_worker_and_beat_bring_forecasts_into_prometheus(
         try:
             states = wait_until(
                 lambda: (
-                    len(found := source.instant('forecast_state{job="detector"}')) == 2
+                    len(found := source.instant('forecast_state{job="detector"}')) == 3
                     and any("exported_job" in labels for labels, _ in found)  # the first scrape came before the cycle
                     and found
                 ),
                 within=60,
             )
             wait_until(lambda: source.instant('detector_cycles_total{for="load",outcome="ok"}'), within=60)
+            forecasts = wait_until(lambda: source.instant('forecast_value{for="accuracy",horizon="1h"}'), within=60)
             first = source.instant('forecast_generated_timestamp_seconds{for="load"}')[0][1]
             later = wait_until(
                 lambda: (
@@ -221,6 +233,8 @@ def test_worker_and_beat_bring_forecasts_into_prometheus(
     by_query = {labels["for"]: labels for labels, _ in states}
     assert by_query["load"]["exported_job"] == "app"
     assert by_query["broken"]["state"] == "error"
+    median = {labels["quantile"]: value for labels, value in forecasts}["0.5"]
+    assert 0.9 < median < 1
     assert first % 15 == 0
     assert later % 15 == 0
     assert codes == [0, 0]

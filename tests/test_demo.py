@@ -22,6 +22,7 @@ from detector.catalogue import load_catalogue
 from detector.demo.addresses import relaying_to
 from detector.demo.board import Announcement, Board, Published, parse_eta
 from detector.demo.deliveries import Arrival, Delivered, Deliveries, alerts_at
+from detector.demo.play import _watch
 from detector.demo.receiver import Message, Receiver, Told
 from detector.demo.scene import AGE_OF_LEAD, SEEN_SIGMAS, Scene, choose_scene, moved_sigmas
 from detector.demo.stage import alertmanager_of
@@ -157,6 +158,28 @@ def test_any_alert_on_something_healthy_is_a_failure_and_an_event_is_none() -> N
     board.announcements.append(Announcement(Delivered(True, down, "", ""), 15.0))
     [problem] = board.problems(complete=True)
     assert "expected no alert, got MLServiceDown" in problem
+
+
+def test_a_demo_that_is_to_end_by_itself_gives_up_after_three_minutes_and_says_why() -> None:
+    board = Board(choose_scene(5, NOW, load_catalogue("day_trade")), queries=31)
+    asked: list[float] = []
+
+    class Slow:
+        """A performance whose clock jumps, and in which nothing ever arrives."""
+
+        seconds = property(lambda self: asked.append(178.0 + len(asked)) or asked[-1])
+        board: Board
+
+        def look(self) -> None: ...
+
+        def complete(self) -> bool:
+            return False
+
+    slow = Slow()
+    slow.board = board
+    problems = _watch(slow, once=True)  # type: ignore[arg-type]
+    assert asked == [178.0, 179.0, 180.0, 181.0]
+    assert any("expected EnsembleAccuracyForecast to be delivered, got none" in problem for problem in problems)
 
 
 @contextlib.contextmanager

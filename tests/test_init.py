@@ -73,6 +73,9 @@ def test_every_host_query_means_what_it_says_on_a_real_host(host: Prometheus) ->
         assert not any("outside" in remark for remark in finding.remarks), (name, finding.remarks)
     assert report.findings["node_cpu_busy"].series == 1
     assert report.findings["node_memory_used"].series == 1
+    for name in report.findings:
+        if name.startswith(("node_filesystem", "node_network", "node_file_descriptors")):
+            assert report.findings[name].series >= 1, name
     (_, used), (_, load) = (
         source.instant(catalogue.query(n).expr)[0] for n in ("node_memory_used", "node_load_per_cpu")
     )
