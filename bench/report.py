@@ -140,8 +140,8 @@ def _scaling(found: Scaling) -> str:
     return f"""## Scaling
 
 detector alone, one thread, each point in a process of its own after a warm-up: everything learned anew, a day ahead
-of five-minute steps on the worker's grid, with anomaly scores and the odds of one threshold. One series alone, along n with
-{OF_LENGTH} points each, along T with
+of five-minute steps on the worker's grid, with anomaly scores and the odds of one threshold. One series alone, along n
+with {OF_LENGTH} points each, along T with
 {OF_SERIES} series; the corner of many long series is left out for time (the largest point has {largest:,} values).
 
 ![Series a second and peak memory by number of series and by length](images/scaling.png)
