@@ -11,6 +11,7 @@ import pytest
 from bench.foresight import ENOUGH_RIGHT, MONDAY, SCENARIOS, judge
 from bench.predict_linear import line, time_to
 from bench.quiet import SimulatedHistory, replay
+from bench.worker import measure as measure_cost
 from detector.catalogue.load import load_catalogue
 from detector.pipeline import Worker
 from detector.simulate import Platform, Scenario
@@ -105,3 +106,10 @@ def test_predict_linear_is_the_line_that_least_squares_draws() -> None:
         assert level[i] == pytest.approx(a)
         assert slope[i] == pytest.approx(b)
     assert time_to(values, 60, level[0] + 1e9, above=True)[0] in (np.inf, pytest.approx(1e9 / slope[0]))
+
+
+def test_what_a_series_costs_the_worker_is_bounded() -> None:
+    cost = measure_cost(["node_cpu_usage"], cycles=2)
+    assert cost.series == 8
+    assert cost.stored / cost.series < 1e6  # bytes, of 35 days by the minute
+    assert 0 < cost.later < cost.first
