@@ -28,10 +28,11 @@ class SeasonalNaive(Member):
 def _repeat(
     values: NDArray[np.float64], season: Origins, origins: Origins, rows: NDArray[np.int64], out: Array32
 ) -> None:
+    H = out.shape[2]
     for i in rows:
         s = season[i]
         for k in range(origins.shape[1]):
-            for h in range(out.shape[2]):
-                column = origins[i, k] + h - s * (h // s + 1)
-                if origins[i, k] > 0 and column >= 0:
-                    out[i, k, h] = values[i, column]
+            o = origins[i, k]
+            for begin in range(0, H if o > 0 else 0, s):
+                for h in range(max(begin, begin + s - o), min(begin + s, H)):
+                    out[i, k, h] = values[i, o - s + h - begin]

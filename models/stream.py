@@ -197,9 +197,27 @@ def _ordinary(tails: Float) -> float:
     return float(max(CLIP, up[QUANTILE] + 2.0 * up[EXCESS], down[QUANTILE] + 2.0 * down[EXCESS]))
 
 
-@njit(cache=True, error_model="numpy", fastmath={"reassoc", "contract", "arcp", "nsz"})
-def _cell(seconds: int, period: int, cells: int) -> int:
-    return seconds % period * cells // period if cells else 0
+@njit(cache=True, error_model="numpy")
+def _whole(x: float, y: float) -> float:
+    """``x // y`` of whole numbers below 2^52, exactly: processors divide integers far slower."""
+    return float(math.floor(x / y))
+
+
+@njit(cache=True, error_model="numpy")
+def _rest(x: float, y: float) -> int:
+    """``x % y``, as of :func:`_whole`."""
+    return int(x - _whole(x, y) * y)
+
+
+@njit(cache=True, error_model="numpy")
+def _cell(seconds: float, period: float, cells: int) -> int:
+    return int(_whole(_rest(seconds, period) * cells, period)) if cells else 0
+
+
+@njit(cache=True, error_model="numpy")
+def _back(place: int, points: int, size: int) -> int:
+    """The place in a ring so many points before another one; ``points`` at most the size."""
+    return place - points if place >= points else place - points + size
 
 
 @njit(cache=True, error_model="numpy", fastmath={"reassoc", "contract", "arcp", "nsz"})
@@ -301,12 +319,13 @@ def _start_again(s: Float, sums: Float, means: Float, usual: float) -> None:
 def _means(s: Float, sums: Float, means: Float, tails: Float, r: Any, out: Float, scale: float) -> None:
     """Evidence of the three means: each against the same mean a span earlier, as far as that foretold it so far."""
     n, size = int(s[COUNT]), len(sums)
+    place = _rest(n + 1, size)
     for k in range(3):
         w = r.short if k == 0 else (r.middle if k == 1 else r.long)
         out[SHORT + k] = 0.0
         if n + 1 < 2 * w or w > r.per_day:
             continue
-        now, middle, before = sums[(n + 1) % size], sums[(n + 1 - w) % size], sums[(n + 1 - 2 * w) % size]
+        now, middle, before = sums[place], sums[_back(place, w, size)], sums[_back(place, 2 * w, size)]
         mean, past = (now - middle) / w, (middle - before) / w
         m = means[k]
         rho = max(0.0, min(1.0, m[2] / m[1])) if m[1] > 0.0 else 0.0
@@ -316,7 +335,7 @@ def _means(s: Float, sums: Float, means: Float, tails: Float, r: Any, out: Float
         q = _clip(surprise / (sd + TINY), FAR)
         out[SHORT + k] = _signed_nats(tails[SHORT + k], q)
         every = max(1, w // 4)  # neighbours tell the same story
-        if n % every:
+        if _rest(n, every) > 0:
             continue
         seen = (n + 1.0 - s[SINCE]) / every
         gain = 1.0 / min(seen, SCALE_MEMORY * r.per_day / every + 10.0)
@@ -334,13 +353,14 @@ def _means(s: Float, sums: Float, means: Float, tails: Float, r: Any, out: Float
 def _runs(s: Float, nats: float, surprises: Float, runs: Float, tails: Float, r: Any, out: Float) -> None:
     """Evidence of runs: the mean surprise of the last points, whatever its direction."""
     n, size = int(s[COUNT]), len(surprises)
+    place = _rest(n, size)
     new = _clip(nats, SURPRISE_CLIP)
     for k in range(2):
         w = r.middle if k == 0 else r.long
-        old = surprises[(n - w) % size]
+        old = surprises[_back(place, w, size)]
         runs[k, 0] += (new - old) / w
         runs[k, 1] += (abs(new) - abs(old)) / w
-    surprises[n % size] = new
+    surprises[place] = new
     for k in range(2):
         w = r.middle if k == 0 else r.long
         q = (runs[k, 1] - SURPRISE_MEAN) * math.sqrt(w) / SURPRISE_SD
@@ -350,7 +370,7 @@ def _runs(s: Float, nats: float, surprises: Float, runs: Float, tails: Float, r:
         if q > 0.0:
             out[SURPRISE_SHORT + k] = _nats(tails[SURPRISE_SHORT + k, 0], q)
         every = max(1, w // 4)
-        if n % every == 0:
+        if _rest(n, every) == 0:
             _learn(tails[SURPRISE_SHORT + k, 0], q, TAIL_MEMORY / every)
 
 
@@ -529,8 +549,8 @@ def watch(values: Float, column: int, state: Any, r: Any, above: Float, below: F
         s, spread = state.scalars[row], state.spread[row]
         q = state.seasons[row]
         p = q[0], q[1], q[2], q[3], q[4], q[5], q[6]  # plain numbers are cheaper to hand on than an array
-        period, longer = int(p[FIRST]), int(p[SECOND])
-        C, D = min(state.first.shape[2], period // r.step), min(state.second.shape[2], longer // r.step)
+        period, longer = p[FIRST], p[SECOND]
+        C, D = min(state.first.shape[2], int(period // r.step)), min(state.second.shape[2], int(longer // r.step))
         first, second = state.first[row], state.second[row]
         hours, sums, surprises = state.hours[row], state.sums[row], state.surprises[row]
         means, runs, tails = state.means[row], state.runs[row], state.tails[row]
@@ -541,8 +561,8 @@ def watch(values: Float, column: int, state: Any, r: Any, above: Float, below: F
                 above[row, t] = below[row, t] = math.nan
                 continue
             x = _clip(x, HUGE)
-            seconds = (column + t) * r.step
-            hour = seconds // r.level_cell
+            seconds = float((column + t) * r.step)
+            hour = _whole(seconds, r.level_cell)
             if s[COUNT] == 0.0:
                 s[LEVEL] = x
             elif hour != s[HOUR]:
@@ -567,7 +587,8 @@ def watch(values: Float, column: int, state: Any, r: Any, above: Float, below: F
             z = _clip(error / (scale + TINY), FAR) if scale > 0.0 else 0.0
             out[NEXT] = _signed_nats(tails[NEXT], z)
             size = len(sums)
-            sums[int(n + 1) % size] = sums[int(n) % size] + _clip(deviation, CLIP_MEAN * scale)
+            place = _rest(n + 1.0, size)
+            sums[place] = sums[_back(place, 1, size)] + _clip(deviation, CLIP_MEAN * scale)
             _means(s, sums, means, tails, r, out, scale)
             _runs(s, out[NEXT], surprises, runs, tails, r, out)
             flat = _flat(s, x, r)
