@@ -167,9 +167,10 @@ def examples_of(
 ) -> Float:
     """Examples of one series, rows of (anchor, logit of share, logit of base rate, outcome, weight).
 
-    The share is of paths whose errors do not overlap the example, the base rate of windows that do not.
+    The share is of paths whose errors do not overlap the example, the base rate of windows that do not. An anchor that
+    the paths do not reach has none.
     """
-    T, C, A = len(y), len(at), len(anchors)
+    T, C, A = len(y), len(at), int((anchors < centre.shape[1]).sum())
     out = np.empty((C * A, 5))
     rows = 0
     begin = 0

@@ -156,7 +156,7 @@ def lent(residual: Array32, donor: NDArray[np.int16]) -> Array32:
         for k in range(K):
             for h in range(H):
                 value = residual[i, donor[i, k, h], h]
-                if value == value:
+                if np.isfinite(value):
                     out[i, k, h] = value
     return out
 

@@ -153,6 +153,15 @@ def test_examples_are_what_the_other_paths_and_the_rest_of_the_past_said(above, 
     assert 0 < got[:, 3].mean() < 1
 
 
+def test_an_anchor_beyond_the_paths_has_no_examples():
+    rng, y = np.random.default_rng(3), wander(500)
+    at, origins = np.arange(100, 400, 20), np.arange(50, 450, 10)
+    known = np.zeros((len(at), 8), np.float32), at, rng.normal(size=(len(origins), 8)).astype(np.float32), origins
+    anchors = np.array([3, 7, 20])
+    got = examples_of(y, *known, 2.0, True, 1, 8, anchors, anchors + 1)
+    assert set(got[:, 0]) == {0, 1}
+
+
 def examples(coefficients, n, seed=0, weight=1.0):
     rng = np.random.default_rng(seed)
     X = np.column_stack([np.ones(n), rng.normal(-1, 1.5, n), rng.normal(-2, 1, n)])
