@@ -1,6 +1,6 @@
 """A forecast of a watched frame, as tables: quantiles and breaches.
 
-n series, K paths, H cells. Everything is read off the same paths, so the tables never contradict each other.
+n series, K paths, H cells. Times to a breach are read off its probability, so the two never contradict each other.
 """
 
 from __future__ import annotations
@@ -118,7 +118,7 @@ class FrameForecast:
 
         `above` True: a breach is a value above the threshold; `run`: so many points in a row. What is not given
         comes from the catalogue. Columns: `state`, `now`, `threshold`, `probability_<horizon>` for every horizon,
-        and `time_to_breach_p10`, `_p50`, `_p90` (timedelta; NaT where less than that share of the paths breaks it).
+        and `time_to_breach_p10`, `_p50`, `_p90` (timedelta; NaT where the breach is less probable than that).
 
         Raises ConfigError where there is no threshold, or it lies outside the bounds of the data.
         """
