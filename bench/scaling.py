@@ -27,7 +27,6 @@ from bench.methods.child import peak_bytes
 STEP, AHEAD = 300, 86400
 SIZES, OF_LENGTH = (10, 30, 100, 300, 1000, 3000, 10000, 20000), 500
 LENGTHS, OF_SERIES = (500, 1000, 2000, 5000, 10000), 100
-ALONE = 10000  # points of a single series, as a notebook asks for it
 QUICK_SIZES, QUICK_LENGTHS = (10, 100), (500, 1000)
 LIMIT_SECONDS = 120.0
 FITTED_FROM = 100  # series: under it, the fixed cost of a call shows
@@ -112,10 +111,12 @@ def in_a_process(n: int, T: int) -> Point:
 def measure(
     sizes: tuple[int, ...], lengths: tuple[int, ...], limit: float, told: Callable[[str], None] = lambda text: None
 ) -> Scaling:
-    """A single one, along n at OF_LENGTH, along T at OF_SERIES; from the smallest on, as far as the limit goes."""
+    """A single long one, as a notebook asks for it; along n at OF_LENGTH, along T at OF_SERIES; from the smallest on,
+    as far as the limit goes.
+    """
     points: dict[tuple[int, int], Point] = {}
     left_out: list[tuple[int, int, float]] = []
-    for line in ([(1, ALONE)], [(n, OF_LENGTH) for n in sizes], [(OF_SERIES, T) for T in lengths]):
+    for line in ([(1, lengths[-1])], [(n, OF_LENGTH) for n in sizes], [(OF_SERIES, T) for T in lengths]):
         last: Point | None = None
         for n, T in line:
             expected = last.seconds * n * T / (last.n * last.T) if last else 0.0
@@ -187,7 +188,7 @@ def run(quick: bool, limit: float) -> Scaling:
 def main() -> None:
     """Measure and print; with --point, one point as JSON."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
-    parser.add_argument("--quick", action="store_true", help="four small points, for a look")
+    parser.add_argument("--quick", action="store_true", help="five small points, for a look")
     parser.add_argument("--limit", type=float, default=LIMIT_SECONDS, help="seconds one point may take")
     parser.add_argument("--point", nargs=2, type=int, metavar=("N", "T"), help=argparse.SUPPRESS)
     args = parser.parse_args()

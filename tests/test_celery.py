@@ -175,6 +175,7 @@ class NotAsked:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(400)
 def test_worker_and_beat_bring_forecasts_into_prometheus(
     exporter: str,
     prometheus: Callable[..., Prometheus],
@@ -207,7 +208,8 @@ def test_worker_and_beat_bring_forecasts_into_prometheus(
             states = wait_until(
                 lambda: (
                     len(found := source.instant('forecast_state{job="detector"}')) == 3
-                    and any("exported_job" in labels for labels, _ in found)  # the first scrape came before the cycle
+                    # The first scrape of what is live came before the cycle.
+                    and any(labels["for"] == "load" and "exported_job" in labels for labels, _ in found)
                     and found
                 ),
                 within=60,

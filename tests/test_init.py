@@ -73,9 +73,14 @@ def test_every_host_query_means_what_it_says_on_a_real_host(host: Prometheus) ->
         assert not any("outside" in remark for remark in finding.remarks), (name, finding.remarks)
     assert report.findings["node_cpu_busy"].series == 1
     assert report.findings["node_memory_used"].series == 1
-    for name in report.findings:
-        if name.startswith(("node_filesystem", "node_network", "node_file_descriptors")):
-            assert report.findings[name].series >= 1, name
+    assert report.findings["node_file_descriptors_used"].series == 1
+    devices = {labels["device"] for labels, _ in source.instant("node_network_receive_bytes_total")}
+    virtual = re.compile("lo|(veth|docker|br-|virbr|cali|flannel|cni|tap).*")
+    for name in ("node_network_received", "node_network_sent"):
+        assert report.findings[name].series == sum(virtual.fullmatch(device) is None for device in devices)
+    fixed = source.instant('node_filesystem_readonly{fstype=~"ext4|xfs|btrfs"}')
+    writable = {labels["device"] for labels, readonly in fixed if not readonly}
+    assert report.findings["node_filesystem_used"].series >= len(writable)
     (_, used), (_, load) = (
         source.instant(catalogue.query(n).expr)[0] for n in ("node_memory_used", "node_load_per_cpu")
     )

@@ -12,6 +12,7 @@ import tomllib
 import venv
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from packaging.requirements import Requirement
@@ -300,14 +301,19 @@ def test_what_the_readme_puts_into_prometheus_is_accepted_by_it(tmp_path: Path) 
 
 
 def test_the_python_in_the_readme_runs_on_a_real_server(
-    failing_platform: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    failing_platform: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     [code] = blocks_of("python")
     assert "http://localhost:9090" in code
     assert "node_load1" in code
     code = code.replace("http://localhost:9090", failing_platform).replace("node_load1", "node_disk_usage")
-    exec(compile(code, "README.md", "exec"), {})
+    names: dict[str, Any] = {}
+    exec(compile(code, "README.md", "exec"), names)
     assert "time_to_breach_p50" in capsys.readouterr().out
+    table = names["forecast"].breach(threshold=8, above=True)
+    assert len(table) == 16
+    assert set(table["state"]) == {"ok"}
+    assert (table["probability_24h"] == 1).all()  # every disk is fuller than 8 percent
 
 
 # -- the house -------------------------------------------------------------------------------------

@@ -6,9 +6,12 @@ import io
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy.signal import lfilter
 
 from models.anomaly import KINDS, AnomalyScorer, score_anomalies
+from models.stream import _back, _cell, _rest, _whole
 from models.synthetic import make_series, spike, step_change
 
 STEP, DAY = 300, 288
@@ -387,3 +390,11 @@ def fitted():
 def test_a_wrong_call_says_what_was_expected(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@given(st.integers(0, 2**40), st.integers(1, 10**6), st.integers(1, 200))
+@settings(max_examples=200, deadline=None)
+def test_places_in_rings_and_cells_are_those_of_whole_numbers(x, y, cells):
+    assert (_whole(x, y), _rest(x, y)) == (x // y, x % y)
+    assert _cell(float(x), float(y), cells) == x % y * cells // y
+    assert _back(x % y, min(cells, y), y) == (x % y - min(cells, y)) % y

@@ -212,12 +212,16 @@ for _ in range(3):
 """
 
 
+@pytest.mark.timeout(400)
 def test_one_series_of_ten_thousand_points_is_forecast_while_one_waits():
-    """In under 300 ms; in a new process in under thrice what its libraries need to be loaded, a second or so."""
+    """In a new process in under thrice what its libraries need to be loaded (a second or so), then in a third of it."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     command = [sys.executable, "-c", ONE_LONG_SERIES]
     subprocess.run(command, check=True, env=environment, capture_output=True, timeout=150)  # compiles
-    done = [subprocess.run(command, check=True, env=environment, capture_output=True, text=True) for _ in range(2)]
-    loaded, first, second, third = np.array([one.stdout.split() for one in done], float).min(0)
-    assert third - second < 0.3
-    assert first < 3 * loaded
+    seconds = []
+    for _ in range(2):
+        done = subprocess.run(command, check=True, env=environment, capture_output=True, text=True, timeout=60)
+        seconds.append(np.diff(np.array(done.stdout.split(), float), prepend=0.0))
+    libraries, first, _, third = np.min(seconds, axis=0)
+    assert first < 2 * libraries
+    assert third < libraries / 3
