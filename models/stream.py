@@ -197,24 +197,26 @@ def _ordinary(tails: Float) -> float:
     return float(max(CLIP, up[QUANTILE] + 2.0 * up[EXCESS], down[QUANTILE] + 2.0 * down[EXCESS]))
 
 
-@njit(cache=True, error_model="numpy")
+# What counts whole numbers says fastmath=False: a function that says nothing is compiled with its first caller's, and the
+# product with a reciprocal in place of a division misses the first point of a cell.
+@njit(cache=True, error_model="numpy", fastmath=False)
 def _whole(x: float, y: float) -> float:
     """``x // y`` of whole numbers below 2^52, exactly: processors divide integers far slower."""
     return float(math.floor(x / y))
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, error_model="numpy", fastmath=False)
 def _rest(x: float, y: float) -> int:
     """``x % y``, as of :func:`_whole`."""
     return int(x - _whole(x, y) * y)
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, error_model="numpy", fastmath=False)
 def _cell(seconds: float, period: float, cells: int) -> int:
     return int(_whole(_rest(seconds, period) * cells, period)) if cells else 0
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, error_model="numpy", fastmath=False)
 def _back(place: int, points: int, size: int) -> int:
     """The place in a ring so many points before another one; ``points`` at most the size."""
     return place - points if place >= points else place - points + size
