@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from models.base import Array32, Fitted, Member, Origins
 from models.panel import Panel
-from models.recursions import exponential_mean, from_profile, profile_ahead, profile_of
+from models.recursions import add_profile_ahead, exponential_mean, from_profile, profile_of
 
 SMOOTH_FROM, SMOOTH_SHARE = 96, 48  # from so many cells a season on, profiles are smoothed over a 24th of it
 
@@ -76,9 +76,6 @@ def _follow(
         decay = np.exp(-np.arange(1, H + 1) / max(1.0, fade * cycle[i]))
         for k in range(origins.shape[1]):
             o = origins[i, k]
-            if o == 0:
-                continue
-            level = deviation[o - 1] if np.isfinite(deviation[o - 1]) else 0.0
-            ahead, row = profile_ahead(profile, season[i], half[i], o, H), out[i, k]
-            for h in range(H):
-                row[h] = ahead[h] + level * decay[h]
+            if o > 0:
+                level = deviation[o - 1] if np.isfinite(deviation[o - 1]) else 0.0
+                add_profile_ahead(profile, season[i], half[i], o, level * decay, out[i, k])

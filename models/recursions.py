@@ -87,14 +87,22 @@ def from_profile(y: Float, profile: Float, season: int, half: int) -> Float:
 def profile_ahead(profile: Float, season: int, half: int, origin: int, horizon: int) -> Float:
     """The profile over ``origin .. origin + horizon - 1``, known from columns before ``origin``, ``[horizon]``."""
     out = np.full(horizon, np.nan)
+    add_profile_ahead(profile, season, half, origin, np.zeros(horizon), out)
+    return out
+
+
+@njit(cache=True)
+def add_profile_ahead(profile: Float, season: int, half: int, origin: int, level: Float, out: Float | Array32) -> None:
+    """``level [horizon]`` plus :func:`profile_ahead` into ``out [horizon]``; where that is not known, nothing."""
     back = season * (half // season + 1)
     turn = back - half  # where the columns on either side of it reach the next cycle
     h = 0
-    while h < horizon:
-        stop = min(turn, horizon)
-        for g in range(max(h, back - origin), stop):
-            out[g] = profile[origin + g - back]
+    while h < len(out):
+        stop = min(turn, len(out))
+        begin = min(stop, max(h, back - origin))
+        known, moved, row = profile[origin + begin - back : origin + stop - back], level[begin:stop], out[begin:stop]
+        for g in range(stop - begin):
+            row[g] = known[g] + moved[g]
         back += season
         turn += season
         h = stop
-    return out

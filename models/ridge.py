@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from models.base import Array32, Fitted, Member, Origins
 from models.panel import Float, Panel
 from models.profile_level import half_width
-from models.recursions import from_profile, profile_ahead, profile_of
+from models.recursions import add_profile_ahead, from_profile, profile_of
 from models.robust import edges
 
 View = Literal["values", "logs", "seasonal", "deviation"]
@@ -43,7 +43,7 @@ FOLDS = 6  # parts of the rows
 FLOOR = 0.3  # of the range: logarithms are of the distance to a floor this far under the 1 % quantile
 SEASONS_FOR_DIFFERENCES = 7
 PROFILE_SHARE = 0.15
-TOGETHER = 32  # origins that are recursed side by side: as many as the processor's cache holds
+TOGETHER = 48  # origins that are recursed side by side: as many as the processor's cache holds
 WILD = 1e6  # standard deviations: where a recursion is stopped
 
 
@@ -239,43 +239,45 @@ def _recurse(
 ) -> None:
     H, L, deepest = out.shape[1], len(lags), lags[-1]
     start = _first_row(z, deepest)
-    fold = np.empty(len(origins), np.int64)
-    for k in range(len(origins)):  # the forecast from now, and one that ends before the first row, may use all
-        o = origins[k]
-        fold[k] = 0 if o == len(z) or o + H <= start else 1 + max(0, o - start) * FOLDS // max(1, len(z) - start)
-    buffer, value = np.empty((deepest + H, TOGETHER)), np.empty(TOGETHER)
-    group = np.empty(TOGETHER, np.int64)
-    for which in range(1 + FOLDS):
-        c = coefficients[which]
-        size = 0
-        for k in range(len(origins) + 1):
-            if k < len(origins):
-                o = origins[k]
-                if o == 0 or which != fold[k]:
-                    continue
-                group[size] = k
-                for b in range(deepest):
-                    buffer[b, size] = z[o - deepest + b] if o - deepest + b >= 0 else np.nan
-                size += 1
-            if size == 0 or (size < TOGETHER and k < len(origins)):
-                continue
-            for h in range(H):
-                now = deepest + h
-                value[:size] = c[-1]
-                for j in range(0, L - 2, 3):  # three at a time: each sum is fetched and put back less often
-                    c0, c1, c2 = c[j], c[j + 1], c[j + 2]
-                    x0, x1, x2 = buffer[now - lags[j]], buffer[now - lags[j + 1]], buffer[now - lags[j + 2]]
-                    for g in range(size):
-                        value[g] = value[g] + c0 * x0[g] + c1 * x1[g] + c2 * x2[g]
-                for j in range(L - L % 3, L):
-                    weight, x = c[j], buffer[now - lags[j]]
-                    for g in range(size):
-                        value[g] += weight * x[g]
-                for g in range(size):
-                    v = min(max(value[g], -WILD), WILD) if np.isfinite(value[g]) else np.nan
-                    buffer[now, g] = v
-                    out[group[g], h] = v
-            size = 0
+    there = np.flatnonzero(origins > 0)
+    for begin in range(0, len(there), TOGETHER):
+        group = there[begin : begin + TOGETHER]
+        at, size = origins[group], len(group)
+        own, buffer = np.empty((L + 1, size)), np.empty((deepest + H, size))
+        for g in range(size):  # the forecast from now, and one that ends before the first row, may use all
+            o = at[g]
+            fold = 0 if o == len(z) or o + H <= start else 1 + max(0, o - start) * FOLDS // max(1, len(z) - start)
+            own[:L, g], own[L, g] = coefficients[fold, :L], coefficients[fold, -1]
+        for t in range(deepest):
+            for g in range(size):
+                before = at[g] - deepest + t
+                buffer[t, g] = z[before] if before >= 0 else np.nan
+        _run(buffer, lags, own)
+        for h in range(H):
+            for g in range(size):
+                out[group[g], h] = buffer[deepest + h, g]
+
+
+@njit(cache=True, fastmath={"contract", "reassoc"})
+def _run(buffer: Float, lags: NDArray[np.int64], own: Float) -> None:
+    """Fill ``buffer [rows, G]`` from the deepest lag on, each row from those before, by ``own [L + 1, G]``."""
+    L, G = own.shape[0] - 1, own.shape[1]
+    value = np.empty(G)
+    for now in range(lags[-1], len(buffer)):
+        value[:] = own[L]
+        for j in range(0, L - 2, 3):  # three at a time: each sum is fetched and put back less often
+            c0, c1, c2 = own[j], own[j + 1], own[j + 2]
+            x0, x1, x2 = buffer[now - lags[j]], buffer[now - lags[j + 1]], buffer[now - lags[j + 2]]
+            for g in range(G):
+                value[g] = value[g] + c0[g] * x0[g] + c1[g] * x1[g] + c2[g] * x2[g]
+        for j in range(L - L % 3, L):
+            c0, x0 = own[j], buffer[now - lags[j]]
+            for g in range(G):
+                value[g] += c0[g] * x0[g]
+        row = buffer[now]
+        for g in range(G):  # what is not a number stays none
+            v = -WILD if value[g] < -WILD else value[g]
+            row[g] = WILD if v > WILD else v
 
 
 @njit(cache=True)
@@ -295,6 +297,6 @@ def _add_cycle_before(y: Float, season: int, origins: NDArray[np.int64], out: Ar
 def _add_profile(profile: Float, season: int, half: int, origins: NDArray[np.int64], out: Array32) -> None:
     for k in range(len(origins)):
         if origins[k] > 0:
-            ahead = profile_ahead(profile, season, half, origins[k], out.shape[1])
-            for h in range(out.shape[1]):
-                out[k, h] += np.float32(ahead[h])
+            deviation = out[k].astype(np.float64)
+            out[k] = np.nan
+            add_profile_ahead(profile, season, half, origins[k], deviation, out[k])

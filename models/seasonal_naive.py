@@ -34,5 +34,7 @@ def _repeat(
         for k in range(origins.shape[1]):
             o = origins[i, k]
             for begin in range(0, H if o > 0 else 0, s):
-                for h in range(max(begin, begin + s - o), min(begin + s, H)):
-                    out[i, k, h] = values[i, o - s + h - begin]
+                known = values[i, max(0, o - s) : max(0, min(o, o - s + H - begin))]
+                row = out[i, k, begin + max(0, s - o) :]
+                for h in range(len(known)):
+                    row[h] = known[h]

@@ -197,8 +197,8 @@ def _ordinary(tails: Float) -> float:
     return float(max(CLIP, up[QUANTILE] + 2.0 * up[EXCESS], down[QUANTILE] + 2.0 * down[EXCESS]))
 
 
-# What counts whole numbers says fastmath=False: a function that says nothing is compiled with its first caller's, and the
-# product with a reciprocal in place of a division misses the first point of a cell.
+# What counts whole numbers says fastmath=False: a function that says nothing is compiled as its first caller is, and a
+# reciprocal in place of a division misses the first point of a cell.
 @njit(cache=True, error_model="numpy", fastmath=False)
 def _whole(x: float, y: float) -> float:
     """``x // y`` of whole numbers below 2^52, exactly: processors divide integers far slower."""

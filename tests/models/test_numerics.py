@@ -32,7 +32,7 @@ from models.profile_level import ProfileLevel, half_width
 from models.ramp_checks import ended_gain, fit_hinges
 from models.ramp_reference import past_slopes
 from models.recursions import centred_mean, cycle_mean, exponential_mean, from_profile, profile_ahead
-from models.ridge import FOLDS, PENALTY, PROFILE_SHARE, SEASONS_FIRST, STIFFER, Ridge, lags_for
+from models.ridge import FOLDS, PENALTY, PROFILE_SHARE, SEASONS_FIRST, STIFFER, TOGETHER, Ridge, lags_for
 from models.robust import nan_quantile, scale_about_zero
 from models.seasonal_naive import SeasonalNaive
 from models.seasonal_profile import KERNEL_WIDTH, cycles_of, pooled_profile, profile_at
@@ -467,6 +467,33 @@ def test_seasonal_naive_repeats_the_last_cycle():
     for k, o in enumerate((200, panel.T)):
         last = panel.values[:, o - 24 : o].astype(np.float32)
         np.testing.assert_array_equal(got[:, k], np.concatenate([last, last, last], axis=1)[:, :60])
+
+
+@pytest.mark.parametrize("horizon", [1, 8, 60])
+def test_seasonal_naive_before_a_whole_season_has_passed_answers_only_what_it_has_seen(horizon):
+    panel = seasonal_panel()
+    origins = np.array([1, 10, 23, 24, 25])
+    got = SeasonalNaive(0, "naive").predict(panel, {}, origins, horizon)
+    for k, o in enumerate(origins):
+        columns = o - 24 + np.arange(horizon) % 24
+        known = np.where(columns >= 0, panel.values[:, columns], NAN).astype(np.float32)
+        whole = np.isfinite(known).all(1)  # the others are left out whole
+        np.testing.assert_array_equal(got[whole, k], known[whole])
+        assert np.isnan(got[~whole, k]).any(1).all()
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_a_ridge_forecast_is_the_same_in_whatever_company_of_origins(view):
+    panel = long_panel(leading=0)
+    member = Ridge("ridge", view)
+    fit = member.fit(panel)
+    many = np.arange(700, panel.T, 5)[: 2 * TOGETHER + 3]
+    assert len(many) == 2 * TOGETHER + 3
+    together = member.predict(panel, fit, many, 30)
+    assert np.isfinite(together).all()
+    for k in (0, TOGETHER - 1, TOGETHER, 2 * TOGETHER + 2):
+        alone = member.predict(panel, fit, many[k : k + 1], 30)
+        np.testing.assert_allclose(together[:, k], alone[:, 0], rtol=1e-5)
 
 
 def test_a_level_without_a_season_is_exponential_smoothing():
