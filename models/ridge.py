@@ -202,10 +202,8 @@ def _learn(z: Float, lags: NDArray[np.int64], penalty: float, widest: int) -> Fl
         return out
     X = np.ones((L + 2, rows), np.float32)  # the lags, the constant, what follows
     for j in range(L):
-        for t in range(rows):
-            X[j, t] = z[start + t - lags[j]]
-    for t in range(rows):
-        X[L + 1, t] = z[start + t]
+        X[j] = z[start - lags[j] : len(z) - lags[j]]
+    X[L + 1] = z[start:]
     grams = np.empty((FOLDS, L + 2, L + 2))
     edges = np.empty(FOLDS + 1, np.int64)
     for f in range(FOLDS + 1):

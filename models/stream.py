@@ -270,37 +270,41 @@ def _blend(s: Float, slow: float, fast: float, same: float) -> float:
 
 
 @njit(cache=True, error_model="numpy", fastmath={"reassoc", "contract", "arcp", "nsz"})
-def _sort(values: Float, count: int, scratch: Float) -> None:
-    """The first ``count`` values in order, in ``scratch``: an insertion sort, for two dozen of them."""
+def _sort(values: Float, count: int, order: NDArray[np.int64], scratch: Float) -> None:
+    """The first ``count`` values in order, in ``scratch``: an insertion sort, for two dozen of them, that starts from
+    the ``order`` of the last time; since then one value is another.
+    """
     for i in range(count):
-        v = values[i]
+        slot = order[i]
+        v = values[slot]
         j = i
         while j > 0 and scratch[j - 1] > v:
-            scratch[j] = scratch[j - 1]
+            scratch[j], order[j] = scratch[j - 1], order[j - 1]
             j -= 1
-        scratch[j] = v
+        scratch[j], order[j] = v, slot
 
 
 @njit(cache=True, error_model="numpy", fastmath={"reassoc", "contract", "arcp", "nsz"})
-def _end_hour(s: Float, hours: Float, sums: Float, means: Float, scratch: Float) -> None:
+def _end_hour(s: Float, hours: Float, sums: Float, means: Float, orders: NDArray[np.int64], scratch: Float) -> None:
     """Close the hour under way: the level and the day's scale follow; past deviations are told from the new level."""
     at = int(s[HOURS]) % LEVEL_HOURS
     hours[0, at] = s[HOUR_SUM] / s[HOUR_COUNT]
     hours[1, at] = s[HOUR_ERROR] / s[HOUR_COUNT]
     s[HOURS] += 1.0
     count = min(int(s[HOURS]), LEVEL_HOURS)
-    _sort(hours[0], count, scratch)
+    _sort(hours[0], count, orders[0], scratch)
     level = 0.5 * (scratch[(count - 1) // 2] + scratch[count // 2])
     moved = level - s[LEVEL]
     s[LEVEL] = level
     s[LAST] -= moved
     s[RECENT] -= moved
     n, size = int(s[COUNT]), len(sums)
-    newest = sums[n % size]
+    place = _rest(n, size)
+    newest = sums[place]
     for k in range(size):
-        sums[(n - k) % size] += moved * k - newest
+        sums[_back(place, k, size)] += moved * k - newest
     s[HOUR_SUM] = s[HOUR_ERROR] = s[HOUR_COUNT] = 0.0
-    _sort(hours[1], count, scratch)
+    _sort(hours[1], count, orders[1], scratch)
     if count >= LEVEL_HOURS // 2:
         s[DAY_SCALE] = MEAN_SD * scratch[count // 4]
     usual = MEAN_SD * scratch[count // 2]
@@ -547,6 +551,7 @@ def watch(values: Float, column: int, state: Any, r: Any, above: Float, below: F
     Writes ``above`` and ``below`` ``[n, k]`` (NaN where the value is) and ``kind``; changes ``state``.
     """
     scratch, out = np.empty(LEVEL_HOURS), np.zeros(EVIDENCE)
+    orders = np.empty((2, LEVEL_HOURS), np.int64)
     for row in range(values.shape[0]):
         s, spread = state.scalars[row], state.spread[row]
         q = state.seasons[row]
@@ -556,6 +561,7 @@ def watch(values: Float, column: int, state: Any, r: Any, above: Float, below: F
         first, second = state.first[row], state.second[row]
         hours, sums, surprises = state.hours[row], state.sums[row], state.surprises[row]
         means, runs, tails = state.means[row], state.runs[row], state.tails[row]
+        orders[:] = np.arange(LEVEL_HOURS)
         for t in range(values.shape[1]):
             x = values[row, t]
             kind[row, t] = NONE
@@ -568,7 +574,7 @@ def watch(values: Float, column: int, state: Any, r: Any, above: Float, below: F
             if s[COUNT] == 0.0:
                 s[LEVEL] = x
             elif hour != s[HOUR]:
-                _end_hour(s, hours, sums, means, scratch)
+                _end_hour(s, hours, sums, means, orders, scratch)
             s[HOUR] = hour
             n = s[COUNT]
             if n == 0.0:
