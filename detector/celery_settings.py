@@ -44,8 +44,8 @@ worker_prefetch_multiplier = 1
 worker_cancel_long_running_tasks_on_connection_loss = True
 # A child keeps what it read and learned of every query: one that is replaced reads and fits all of it again, which
 # takes as long as several cycles. So there is no limit on its tasks (100 would be three cycles of thirty queries), and
-# one on its memory for a leak alone. Measured: 90 MiB empty, 490 MiB with the 31 queries and 193 series of `day_trade`,
-# so 2 MiB a series; 600 series a child stay below. More: `celery worker --max-memory-per-child KIB`.
+# one on its memory for a leak alone. Measured: 90 MiB empty, 520 MiB more for the 193 series of `day_trade`,
+# so 2.7 MiB a series; 500 series a child stay below. More: `celery worker --max-memory-per-child KIB`.
 worker_max_memory_per_child = 1_500_000  # KiB
 worker_soft_shutdown_timeout = 60
 worker_enable_soft_shutdown_on_idle = True
